@@ -1,0 +1,35 @@
+# Everything runs inside .venv. The first target that needs it makes it; a later one finds the stamp and installs nothing,
+# until a pin changes.
+BIN := .venv/bin
+PINS := pyproject.toml infra/constraints.txt infra/install.sh
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format
+
+help:  ## List what can be made
+	@sed -n 's/^\([a-z]*\):.*  ## /  make \1\t/p' $(MAKEFILE_LIST)
+
+demo: .venv/.installed  ## Fine-tune with AMC on the embedded scenes, compare, and write a page with heatmaps
+	$(BIN)/amc run experiments/scenes/quickstart.yaml
+
+test: .venv/.installed-dev  ## Run all tests: the quick ones on every core, then those that start Ray, MLflow or a browser
+	$(BIN)/pytest --numprocesses auto --dist loadfile -m "not integration"
+	$(BIN)/pytest -m integration
+
+check: .venv/.installed-dev  ## Lint, format, types and the rules of the house; changes nothing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	$(BIN)/pytest --quiet tests/test_house.py
+
+format: .venv/.installed-dev  ## Mend what can be mended by a machine
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.venv/.installed: $(PINS)
+	infra/install.sh
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed
+	infra/install.sh --group dev
+	@touch $@

@@ -1,0 +1,37 @@
+"""Momentum copies (exponential moving averages) and the queues of their features."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, distributed, nn
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, online: nn.Module, momentum: float) -> None:
+    """average <- m * average + (1 - m) * online, over all parameters in one pass."""
+    torch._foreach_lerp_(  # noqa: SLF001 - the public name of a fused update over a list of tensors
+        [p.data for p in average.parameters()], [p.data for p in online.parameters()], 1.0 - momentum
+    )
+
+
+@torch.no_grad()
+def gather_ranks(features: Float[Tensor, "pairs embedding"]) -> Float[Tensor, "all_pairs embedding"]:
+    """Features of all ranks in rank order; the same where nothing is distributed."""
+    if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
+        return features
+    gathered = [torch.empty_like(features) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(gathered, features.contiguous())
+    return torch.cat(gathered)
+
+
+@torch.no_grad()
+def enqueue(
+    queue: Float[Tensor, "embedding size"], pointer: Tensor, features: Float[Tensor, "pairs embedding"]
+) -> None:
+    """Write `features` as columns from `pointer` on, wrapping around; of more than fit, the newest stay."""
+    size = queue.shape[1]
+    start = int(pointer.item())
+    kept = features[-size:]
+    skipped = features.shape[0] - kept.shape[0]
+    columns = (torch.arange(kept.shape[0], device=queue.device) + start + skipped) % size
+    queue[:, columns] = kept.T.to(queue.dtype)
+    pointer.fill_((start + features.shape[0]) % size)

@@ -1,0 +1,72 @@
+"""Masked language modelling (MLM) with the image, distilled from the momentum network."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from amc_models.batch import MaskedText
+
+IGNORED = -100
+
+Predictor = Callable[[Tensor], Tensor]
+"""Hidden states `*tokens width` to vocabulary logits `*tokens vocabulary`."""
+
+
+@torch.no_grad()
+def mask_tokens(
+    input_ids: Int[Tensor, "pairs length"],
+    maskable: Bool[Tensor, "pairs length"],
+    probability: float,
+    mask_id: int,
+    vocabulary_size: int,
+) -> MaskedText:
+    """Hide tokens: each maskable one with `probability`; of those 80 % as [MASK], 10 % a random id, 10 % kept."""
+    chosen = (torch.rand(input_ids.shape, device=input_ids.device) < probability) & maskable
+    labels = torch.where(chosen, input_ids, IGNORED)
+    draw = torch.rand(input_ids.shape, device=input_ids.device)
+    masked = torch.where(chosen & (draw < 0.8), mask_id, input_ids)
+    random_ids = torch.randint_like(input_ids, vocabulary_size)
+    return MaskedText(torch.where(chosen & (draw >= 0.9), random_ids, masked), labels)
+
+
+def word_loss(logits: Float[Tensor, "words vocabulary"], labels: Int[Tensor, " words"]) -> Float[Tensor, ""]:
+    """Cross-entropy over the hidden words; zero, with a gradient, where none is hidden."""
+    return F.cross_entropy(logits, labels, reduction="sum") / max(labels.numel(), 1)
+
+
+def distillation_loss(
+    log_probabilities: Float[Tensor, "words vocabulary"], momentum_logits: Float[Tensor, "words vocabulary"]
+) -> Float[Tensor, ""]:
+    """Soft cross-entropy to the momentum network's words, mean over the hidden words."""
+    return -(momentum_logits.softmax(dim=-1) * log_probabilities).sum() / max(log_probabilities.shape[0], 1)
+
+
+def masked_language_loss(
+    student: Float[Tensor, "pairs length width"],
+    momentum: Float[Tensor, "pairs length width"] | None,
+    labels: Int[Tensor, "pairs length"],
+    predict: Predictor,
+    predict_momentum: Predictor,
+    alpha: float,
+    axis: Literal["vocabulary", "sequence"],
+) -> Float[Tensor, ""]:
+    """L_mlm = (1 - alpha) * cross-entropy + alpha * distillation, over hidden words.
+
+    `axis` is the one of distillation's log-softmax: `sequence` repeats the bug of the published code, which
+    normalises over the text positions, padded ones included.
+    """
+    hidden = labels != IGNORED
+    logits = predict(student[hidden])
+    loss = word_loss(logits, labels[hidden])
+    if momentum is None or alpha == 0:
+        return loss
+    if axis == "vocabulary":
+        log_probabilities = logits.log_softmax(dim=-1)
+    else:
+        log_probabilities = predict(student).log_softmax(dim=1)[hidden]
+    targets = predict_momentum(momentum[hidden])
+    return (1 - alpha) * loss + alpha * distillation_loss(log_probabilities, targets)

@@ -1,0 +1,1 @@
+"""The `amc` command: thin verbs over the rooms of the platform. Heavy imports live inside the verbs."""

@@ -1,0 +1,113 @@
+"""From a source to a grounding table on disk."""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from amc_models.errors import InputError
+from amc_platform.data.rows import ImageRow
+from amc_platform.data.table import TableInfo, write_table
+from amc_platform.spec.schema import ScenesSource
+
+Progress = Callable[[int, int], None]
+"""Called with (images done, images in all)."""
+
+_SCENES_PER_TASK = 200
+"""Fixed, so that sums over tasks come out the same whatever the number of processes."""
+
+
+def prepare(
+    source: ScenesSource, out: str | Path, *, workers: int | None = None, progress: Progress | None = None
+) -> TableInfo:
+    """Make the grounding table that a spec's `data.prepare` describes; see the source's own function."""
+    return prepare_scenes(
+        out,
+        train=source.train,
+        val=source.val,
+        test=source.test,
+        unseen=source.unseen,
+        image_size=source.image_size,
+        seed=source.seed,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def prepare_scenes(
+    out: str | Path,
+    *,
+    train: int,
+    val: int,
+    test: int,
+    unseen: int,
+    image_size: int = 64,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> TableInfo:
+    """Generate the embedded scenes: so many images of `image_size` pixels in each split.
+
+    `workers` processes (None: one a core) make the same bytes as one. Raises InputError for counts
+    below zero, for no images at all and for an image size at which shapes cannot be told apart.
+    """
+    from amc_platform.data.sources.scenes import GENERATOR_VERSION, MIN_IMAGE_SIZE
+
+    sizes = {"train": train, "val": val, "test": test, "unseen": unseen}
+    for name, size in sizes.items():
+        if size < 0:
+            raise InputError(f"data.prepare.{name}: {size} images; give 0 or more")
+    if image_size < MIN_IMAGE_SIZE:
+        raise InputError(f"data.prepare.image_size: {image_size} pixels; give {MIN_IMAGE_SIZE} or more")
+    source = {
+        "source": "scenes",
+        "generator_version": GENERATOR_VERSION,
+        "image_size": image_size,
+        "seed": seed,
+        **sizes,
+    }
+    tasks = [
+        (seed, split, range(first, min(first + _SCENES_PER_TASK, size)), image_size)
+        for split, size in sizes.items()
+        for first in range(0, size, _SCENES_PER_TASK)
+    ]
+    baselines: dict[str, Any] = {}
+    rows = _scene_rows(tasks, workers or os.cpu_count() or 1, baselines, progress)
+    return write_table(out, rows, source=source, baselines=baselines)
+
+
+SceneTask = tuple[int, str, range, int]
+"""Seed, split, indices, image size."""
+
+
+def _scene_rows(
+    tasks: list[SceneTask], workers: int, baselines: dict[str, Any], progress: Progress | None
+) -> Iterator[ImageRow]:
+    """Rows in the order of `tasks`; after the last one `baselines` is filled."""
+    from amc_platform.data.sources.scenes import Tally, generate
+
+    total = sum(len(indices) for _, _, indices, _ in tasks)
+    done, tally = 0, Tally()
+    workers = min(workers, len(tasks))
+    if workers > 1:
+        # Spawned and not forked: the caller may hold threads (torch, Ray) that a fork would break.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            results = pool.map(generate, *zip(*tasks, strict=True))
+            for rows, part in results:
+                tally.merge(part)
+                yield from rows
+                done += len(rows)
+                if progress is not None:
+                    progress(done, total)
+    else:
+        for task in tasks:
+            rows, part = generate(*task)
+            tally.merge(part)
+            yield from rows
+            done += len(rows)
+            if progress is not None:
+                progress(done, total)
+    baselines.update(tally.percentages())

@@ -1,0 +1,1 @@
+"""One module (or small package) a dataset: raw material in, rows of a grounding table out."""

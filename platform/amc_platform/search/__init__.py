@@ -1,0 +1,1 @@
+"""From an experiment to the trials that are still to be run."""

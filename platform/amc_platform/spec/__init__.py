@@ -1,0 +1,41 @@
+"""The experiment file: what it may say, how it is read, what makes two of them the same. Imports no torch."""
+
+from amc_platform.spec.entries import flatten
+from amc_platform.spec.identity import evaluation_identity, identity, training_identity
+from amc_platform.spec.json_schema import json_schema
+from amc_platform.spec.loading import Trial, dump_experiment, expand_trials, load_experiment, to_mapping
+from amc_platform.spec.schema import (
+    ClusterSpec,
+    DataSpec,
+    EvaluationSpec,
+    Experiment,
+    ScenesSource,
+    SearchSpec,
+    TrackingSpec,
+    TrainingSpec,
+    TrialSpec,
+)
+from amc_platform.spec.unused import unused_options
+
+__all__ = [
+    "ClusterSpec",
+    "DataSpec",
+    "EvaluationSpec",
+    "Experiment",
+    "ScenesSource",
+    "SearchSpec",
+    "TrackingSpec",
+    "TrainingSpec",
+    "Trial",
+    "TrialSpec",
+    "dump_experiment",
+    "evaluation_identity",
+    "expand_trials",
+    "flatten",
+    "identity",
+    "json_schema",
+    "load_experiment",
+    "to_mapping",
+    "training_identity",
+    "unused_options",
+]

@@ -1,0 +1,53 @@
+"""What makes two trainings, or two evaluations, the same one."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from amc_platform.spec.loading import to_mapping
+from amc_platform.spec.schema import Experiment
+
+
+def identity(fields: Mapping[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of `fields` (keys sorted, no spaces), its first 16 hex digits."""
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def training_identity(
+    experiment: Experiment, *, data_hash: str, start_hash: str | None, code_format: str
+) -> str:
+    """Identity of the weights that `experiment` trains: whatever changes them counts, nothing else does.
+
+    Counted: the sizes of the network, `objective`, `training` but for `log_every` and `checkpoint_every`, how
+    batches are drawn (`data` but for `table` and `prepare`: `data_hash` stands for the content), `seed`,
+    `cluster.workers` (which worker draws which dropout follows from it), `start_hash` (content of the
+    checkpoint started from; None for random weights, then `vocabulary` counts) and `code_format` (raised when
+    the training code starts to give other weights for equal specs).
+
+    Not counted: `name`, `evaluation`, `tracking`, `search`, `output`, paths, the rest of `cluster`, and the
+    preset that the sizes came from. A changed evaluation is a new `evaluation_identity` of this training.
+    """
+    spec = to_mapping(experiment)
+    return identity(
+        {
+            "model": _without(spec["model"], "preset"),
+            "objective": spec["objective"],
+            "training": _without(spec["training"], "log_every", "checkpoint_every"),
+            "data": {**_without(spec["data"], "table", "prepare"), "hash": data_hash},
+            "seed": spec["seed"],
+            "workers": spec["cluster"]["workers"],
+            "start": start_hash or {"vocabulary": spec["vocabulary"]},
+            "format": code_format,
+        }
+    )
+
+
+def evaluation_identity(training: str, protocol_hash: str, split: str) -> str:
+    """Identity of the hits on `split`, under a protocol, of the weights with the identity `training`."""
+    return identity({"training": training, "protocol": protocol_hash, "split": split})
+
+
+def _without(mapping: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in mapping.items() if key not in keys}

@@ -1,0 +1,74 @@
+"""Options that the rest of a spec leaves without effect."""
+
+from collections.abc import Callable
+from functools import reduce
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+
+from amc_platform.spec.schema import Experiment
+
+
+class Unused(NamedTuple):
+    """`option` has no effect while `because` is `value`."""
+
+    option: str
+    because: str
+    value: str
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the option, and the remedy."""
+        return f"no effect while {self.because} is {self.value}; remove it or change that"
+
+
+class _Rule(NamedTuple):
+    options: tuple[str, ...]
+    because: str
+    switched_off: Callable[[Any], bool]
+
+
+RULES = (
+    _Rule(
+        ("evaluation.validation_split", "evaluation.validation_images"),
+        "evaluation.every",
+        lambda v: v is None,
+    ),
+    _Rule(("tracking.uri", "tracking.experiment"), "tracking.kind", lambda v: v != "mlflow"),
+    _Rule(
+        ("objective.mask_probability", "objective.mask_words", "objective.distillation_axis"),
+        "objective.mlm",
+        lambda v: v == 0,
+    ),
+    _Rule(("objective.negatives",), "objective.itm", lambda v: v == 0),
+    # A checkpoint brings its own.
+    _Rule(("vocabulary",), "start_from", lambda v: v is not None),
+    _Rule(
+        ("objective.distillation_warmup_steps", "objective.distillation_axis"),
+        "objective.distillation",
+        lambda v: v == 0,
+    ),
+)
+
+
+def unused_options(experiment: Experiment) -> list[Unused]:
+    """The options that differ from their default although another field switches them off, once each."""
+    unused: dict[str, Unused] = {}
+    for rule in RULES:
+        value = _at(experiment, rule.because)
+        if rule.switched_off(value):
+            for option in rule.options:
+                if not _is_default(experiment, option):
+                    found = Unused(option, rule.because, "null" if value is None else str(value))
+                    unused.setdefault(option, found)
+    return list(unused.values())
+
+
+def _at(experiment: Experiment, path: str) -> Any:
+    return reduce(getattr, path.split("."), experiment)
+
+
+def _is_default(experiment: Experiment, path: str) -> bool:
+    *sections, field = path.split(".")
+    model: BaseModel = reduce(getattr, sections, experiment)
+    return getattr(model, field) == type(model).model_fields[field].default

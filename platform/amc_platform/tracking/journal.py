@@ -1,0 +1,112 @@
+"""What training says about a run: appended to a file, so that no server can slow it down or lose it."""
+
+import errno
+import os
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from amc_models.errors import InputError
+from amc_platform.tracking.events import Ending, encode, number
+from amc_platform.tracking.names import check_name, value_text
+
+JOURNAL = "journal.jsonl"
+_BLOCK_BYTES = 65536
+
+
+class Journal:
+    """The single writer of `<trial folder>/journal.jsonl`.
+
+    Every call appends one whole line and returns; a process killed in the middle leaves at most a torn last
+    line, which the next writer cuts off. A resumed training simply writes its steps again: readers keep the
+    first point of every (name, step).
+
+    Raises InputError where the folder cannot be written or the device is full.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.path = Path(folder) / JOURNAL
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            os.ftruncate(self._file, end := _end_of_whole_lines(self._file))
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        if end == 0:
+            # The head makes the first line of every journal its own: a run is tied to it, so that a trial
+            # that is started over gets a new run and one that is resumed finds the old one.
+            self._append("journal", id=uuid.uuid4().hex)
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Write the values of one step; numbers of torch and numpy are taken too."""
+        self._append(
+            "metrics", step=int(step), metrics={check_name(k): number(float(v)) for k, v in values.items()}
+        )
+
+    def params(self, values: Mapping[str, object]) -> None:
+        """Write parameters; the first value of a name is the one that is kept."""
+        self._append("params", params={check_name(k, "parameter"): value_text(v) for k, v in values.items()})
+
+    def tags(self, values: Mapping[str, object]) -> None:
+        """Write tags; the last value of a name is the one that is kept."""
+        self._append("tags", tags={check_name(k, "tag"): value_text(v) for k, v in values.items()})
+
+    def artifact(self, path: str | Path, to: str = "") -> None:
+        """Announce a finished file or folder inside the trial folder, to be shown in the run's folder `to`.
+
+        `path` is absolute or relative to the trial folder. Raises InputError where it is not there.
+        """
+        folder = self.path.parent
+        inside = Path(path).resolve() if Path(path).is_absolute() else (folder / path).resolve()
+        if not inside.is_relative_to(folder.resolve()) or not inside.exists():
+            raise InputError(
+                f"{path}: no file or folder inside {folder}; write it there before it is announced"
+            )
+        self._append("artifact", path=inside.relative_to(folder.resolve()).as_posix(), to=to)
+
+    def status(self, status: Ending) -> None:
+        """Say how the run ended."""
+        self._append("status", status=status)
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _append(self, kind: str, **fields: object) -> None:
+        line = encode(kind, time.time(), fields)
+        try:
+            written = os.write(self._file, line)
+            while written < len(line):
+                written += os.write(self._file, line[written:])
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+
+
+def _end_of_whole_lines(file: int) -> int:
+    """Return the offset behind the last newline, 0 where there is none."""
+    end = os.fstat(file).st_size
+    while end > 0:
+        start = max(0, end - _BLOCK_BYTES)
+        newline = os.pread(file, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    remedy = "free some space" if error.errno == errno.ENOSPC else "choose another output"
+    return InputError(f"{path}: cannot be written ({error.strerror}); {remedy}")

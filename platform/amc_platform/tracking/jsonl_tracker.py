@@ -1,0 +1,103 @@
+"""A tracker without a server: one line a run in a file."""
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from amc_platform.files import write_text
+from amc_platform.tracking.events import Ending, Point, number
+from amc_platform.tracking.tracker import Run, RunRequest
+
+
+class JsonlTracker:
+    """Keeps `runs.jsonl`: per run its id, name, parent, status, params, tags, artifacts and last metrics.
+
+    The whole file is written anew, atomically, with every change: a driver that dies leaves what it had said.
+    The history of a metric stands in the trial's journal. One driver at a time writes a file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.destination = str(path)
+        self._path = path
+        self._runs: dict[str, dict[str, Any]] | None = None
+
+    def prepare(self) -> None:
+        """Nothing."""
+
+    def open_run(self, request: RunRequest) -> Run:
+        """Find or make the run."""
+        if self._runs is None:
+            self._runs = self._read()
+        keys = request.keys.items()
+        line = next((line for line in self._runs.values() if keys <= line["tags"].items()), None)
+        if line is None:
+            line = {
+                "run_id": uuid.uuid4().hex,
+                "name": request.name,
+                "parent": request.parent.id if request.parent else None,
+                "status": "RUNNING",
+                "start_ms": request.start_ms,
+                "end_ms": None,
+                "params": {},
+                "tags": {**request.tags, **request.keys},
+                "metrics": {},
+                "artifacts": [],
+            }
+            self._runs[line["run_id"]] = line
+            self._write()
+        return Run(line["run_id"], ended=line["status"] != "RUNNING")
+
+    def reopen(self, run: Run) -> None:
+        """Set an ended run running again."""
+        self._line(run).update(status="RUNNING", end_ms=None)
+        self._write()
+
+    def log_metrics(self, run: Run, points: Sequence[Point]) -> None:
+        """Keep the point of the highest step of every metric."""
+        metrics = self._line(run)["metrics"]
+        for point in points:
+            if point.key not in metrics or metrics[point.key]["step"] <= point.step:
+                metrics[point.key] = {"step": point.step, "value": number(point.value)}
+        self._write()
+
+    def log_params(self, run: Run, params: Mapping[str, str]) -> None:
+        """Record parameters that the run does not have yet."""
+        line = self._line(run)
+        line["params"] = {**params, **line["params"]}
+        self._write()
+
+    def set_tags(self, run: Run, tags: Mapping[str, str]) -> None:
+        """Set tags."""
+        self._line(run)["tags"].update(tags)
+        self._write()
+
+    def log_artifact(self, run: Run, path: Path, to: str) -> None:
+        """Record where the artifact lies; it is not copied."""
+        artifacts = self._line(run)["artifacts"]
+        entry = {"path": str(path), "to": to}
+        if entry not in artifacts:
+            artifacts.append(entry)
+        self._write()
+
+    def finish(self, run: Run, status: Ending, end_ms: int | None = None) -> None:
+        """Set how and when the run ended."""
+        self._line(run).update(status=status, end_ms=end_ms)
+        self._write()
+
+    def _line(self, run: Run) -> dict[str, Any]:
+        assert self._runs is not None, "a run is opened first"
+        return self._runs[run.id]
+
+    def _read(self) -> dict[str, dict[str, Any]]:
+        if not self._path.exists():
+            return {}
+        lines = [json.loads(line) for line in self._path.read_text(encoding="utf-8").splitlines()]
+        return {line["run_id"]: line for line in lines}
+
+    def _write(self) -> None:
+        assert self._runs is not None, "a run is opened first"
+        write_text(
+            self._path, "".join(json.dumps(line, sort_keys=True) + "\n" for line in self._runs.values())
+        )

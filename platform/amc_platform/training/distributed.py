@@ -1,0 +1,59 @@
+"""The group of workers a process belongs to; a single process is a group of one."""
+
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
+
+import torch
+from torch import distributed, nn
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class WorkerGroup:
+    """Rank, size and device of this worker."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @classmethod
+    def current(cls) -> Self:
+        """The group torch.distributed was initialised with."""
+        device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+        if not distributed.is_initialized():
+            return cls(0, 1, device)
+        return cls(distributed.get_rank(), distributed.get_world_size(), device)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this worker writes for all."""
+        return self.rank == 0
+
+    def wrap(self, module: nn.Module, *, all_parameters_used: bool) -> nn.Module:
+        """Average gradients over the group. Losses are made inside `module`'s forward, heatmap gradients included."""
+        if self.size == 1:
+            return module
+        return nn.parallel.DistributedDataParallel(
+            module,
+            device_ids=[self.device.index] if self.device.type == "cuda" else None,
+            # Queues are equal by construction: every rank enqueues the gathered features.
+            broadcast_buffers=False,
+            find_unused_parameters=not all_parameters_used,
+        )
+
+    def gather(self, value: T) -> list[T]:
+        """`value` of every rank, in rank order, on every rank."""
+        if self.size == 1:
+            return [value]
+        gathered: list[Any] = [None] * self.size
+        distributed.all_gather_object(gathered, value)
+        return gathered
+
+    def mean(self, value: torch.Tensor) -> torch.Tensor:
+        """Mean over ranks."""
+        if self.size == 1:
+            return value
+        total = value.clone()
+        distributed.all_reduce(total)
+        return total / self.size

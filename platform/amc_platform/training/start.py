@@ -1,0 +1,64 @@
+"""What a training starts with: its network, its vocabulary and its batches."""
+
+from pathlib import Path
+
+import torch
+
+from amc_models.albef import Albef
+from amc_models.errors import InputError
+from amc_models.tokenizer import Tokenizer
+from amc_models.weights import load_checkpoint
+from amc_platform.data.loader import LoaderConfig, TrainingLoader
+from amc_platform.data.table import read_rows
+from amc_platform.spec import Experiment
+from amc_platform.training.distributed import WorkerGroup
+
+
+def start_model(spec: Experiment) -> Albef:
+    """The network of the checkpoint `start_from`, or random weights that follow from the seed."""
+    torch.manual_seed(spec.seed)
+    if spec.start_from is not None:
+        return load_checkpoint(spec.start_from, spec.model)
+    tokenizer = _vocabulary(spec.vocabulary)
+    size = len(tokenizer.vocabulary)
+    if size != spec.model.vocabulary_size:
+        raise InputError(f"model.vocabulary_size: {spec.model.vocabulary_size}, but {spec.vocabulary} has {size} entries")
+    return Albef(spec.model, tokenizer)
+
+
+def _vocabulary(name: str) -> Tokenizer:
+    if name == "scenes":
+        from amc_platform.data.sources.scenes import VOCABULARY
+
+        return Tokenizer.of_words(VOCABULARY)
+    return Tokenizer.load(Path(name))
+
+
+def mask_token_id(model: Albef) -> int:
+    """Id of [MASK] in the network's vocabulary."""
+    return _tokenizer(model).ids["[MASK]"]
+
+
+def make_loader(spec: Experiment, model: Albef, group: WorkerGroup) -> TrainingLoader:
+    """Batches of the training split for this worker."""
+    data = spec.data
+    rows = read_rows(data.table, splits={data.split}, kinds=None if data.kinds is None else set(data.kinds))
+    config = LoaderConfig(
+        images_per_batch=data.images_per_batch,
+        phrases_per_image=data.phrases_per_image,
+        image_size=spec.model.image_size,
+        mask_size=spec.model.mask_size,
+        max_tokens=min(data.max_tokens, spec.model.max_positions),
+        flip=data.flip,
+        regions=data.regions,
+        mask_words=spec.objective.mask_words,
+        false_negatives=spec.objective.false_negatives,
+        seed=spec.seed,
+    )
+    return TrainingLoader(rows, _tokenizer(model), config, group.rank, group.size)
+
+
+def _tokenizer(model: Albef) -> Tokenizer:
+    if model.tokenizer is None:
+        raise InputError("start_from: the checkpoint has no vocab.txt, so texts cannot be read; add the file to its folder")
+    return model.tokenizer

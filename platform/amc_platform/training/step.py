@@ -1,0 +1,64 @@
+"""One optimisation step."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from amc_models.batch import Batch
+from amc_models.objectives.total import Objectives
+from amc_platform.spec.schema import TrainingSpec
+from amc_platform.training.distributed import WorkerGroup
+from amc_platform.training.optimizer import learning_rate, make_optimizer
+
+
+@dataclass
+class Stepper:
+    """Network, objectives and optimiser of one training."""
+
+    objectives: Objectives
+    spec: TrainingSpec
+    group: WorkerGroup
+    seed: int
+
+    def __post_init__(self) -> None:
+        self.objectives.to(self.group.device).train()
+        self.optimizer = make_optimizer(self.objectives.model, self.spec.lr, self.spec.weight_decay)
+        self.rate = 0.0
+        self._trainable = [p for p in self.objectives.parameters() if p.requires_grad]
+        config = self.objectives.config
+        everything = min(config.itc, config.itm, config.mlm) > 0
+        self._wrapped: nn.Module = self.group.wrap(self.objectives, all_parameters_used=everything)
+
+    def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Train on `batch` as step number `step` (from 0); the losses of this rank, detached.
+
+        All random numbers of the step follow from seed, step and rank, so that a continued run draws the same.
+        """
+        torch.manual_seed(_mix(self.seed, step, self.group.rank))
+        self.rate = self._set_learning_rate(step)
+        losses: dict[str, Tensor] = self._wrapped(batch.to(self.group.device), self.distillation(step))
+        self.optimizer.zero_grad(set_to_none=True)
+        losses["total"].backward()
+        if self.spec.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._trainable, self.spec.clip_norm)
+        self.optimizer.step()
+        self.objectives.update_queues()
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _set_learning_rate(self, step: int) -> float:
+        spec = self.spec
+        rate = learning_rate(step, spec.steps, spec.lr, spec.lr_min, spec.warmup_steps)
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = rate
+        return rate
+
+    def distillation(self, step: int) -> float:
+        """Weight of the soft targets: rises linearly over its warm-up."""
+        config = self.objectives.config
+        return config.distillation * min(1.0, (step + 1) / max(1, config.distillation_warmup_steps))
+
+
+def _mix(seed: int, step: int, rank: int) -> int:
+    """One seed out of three numbers, different for neighbours."""
+    return (seed * 1_000_003 + step) * 4_096 + rank

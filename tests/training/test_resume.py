@@ -1,0 +1,121 @@
+"""Killed at any step and continued is never killed: weights and journal equal to the last bit."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_experiment import write_experiment
+
+from amc_models.errors import InputError
+from amc_platform.data.prepare import prepare
+from amc_platform.evaluation.hits import read_hits
+from amc_platform.search.plan import make_plan
+from amc_platform.tracking.reader import history
+from amc_platform.training.checkpoint import load_state, save_state
+from amc_platform.training.distributed import WorkerGroup
+from amc_platform.training.loop import run_trial
+from amc_platform.training.optimizer import make_optimizer
+from amc_platform.training.start import start_model
+from amc_platform.training.trial import TrialJob, TrialStatus
+
+ALONE = WorkerGroup(0, 1, torch.device("cpu"))
+
+
+def job_of(folder: Path, *overrides: str) -> TrialJob:
+    spec = write_experiment(folder)
+    experiment = make_plan(spec).experiment
+    if not experiment.data.table.is_file():
+        assert experiment.data.prepare is not None
+        prepare(experiment.data.prepare, experiment.data.table, workers=1)
+    (job,) = make_plan(spec, overrides).jobs
+    return job
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> TrialJob:
+    job = job_of(tmp_path_factory.mktemp("undisturbed"))
+    run_trial(job, ALONE)
+    return job
+
+
+def test_trains_evaluates_and_records(undisturbed: TrialJob) -> None:
+    assert undisturbed.done and undisturbed.state == "done"
+    points = history(undisturbed.folder)
+    assert [point.step for point in points["train/loss_total"]] == [2, 4, 6, 8]
+    assert [point.step for point in points["val/scenes/pointing"]] == [4, 8]
+    hits = read_hits(undisturbed.evaluation("test") / "hits.parquet")
+    accuracy = 100 * sum(hit.hit for hit in hits) / len(hits)
+    assert points["test/scenes/pointing"][0].value == pytest.approx(accuracy)
+    status = TrialStatus.read(undisturbed.folder)
+    assert status.state == "finished" and status.world_sizes == ((0, 1),)
+    assert not list(undisturbed.states.glob("*.pt"))
+
+
+def test_a_finished_trial_is_not_trained_again(undisturbed: TrialJob) -> None:
+    before = (undisturbed.model / "model.safetensors").stat().st_mtime_ns
+    run_trial(undisturbed, ALONE)
+    assert (undisturbed.model / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_kill_and_continue_equals_never_killed(tmp_path: Path, undisturbed: TrialJob) -> None:
+    job = job_of(tmp_path)
+    assert job.identity == undisturbed.identity
+    program = (
+        "import sys, time, torch\n"
+        "from pathlib import Path\n"
+        "from amc_platform.search.plan import make_plan\n"
+        "from amc_platform.training.distributed import WorkerGroup\n"
+        "from amc_platform.training.loop import run_trial\n"
+        "(job,) = make_plan(Path(sys.argv[1])).jobs\n"
+        # Slow enough after each record that the kill lands between a checkpoint and the end.
+        "run_trial(job, WorkerGroup(0, 1, torch.device('cpu')), report=lambda line: time.sleep(1))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "spec.yaml")])
+    deadline = time.monotonic() + 120
+    while not list(job.states.glob("step-*4.pt")):
+        assert process.poll() is None and time.monotonic() < deadline, "no checkpoint was written"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert job.state == "partial"
+
+    run_trial(job, ALONE)
+    resumed_at = TrialStatus.read(job.folder).world_sizes[-1][0]
+    assert 0 < resumed_at < 8
+    ours, wanted = (load_file(j.model / "model.safetensors") for j in (job, undisturbed))
+    assert all(torch.equal(ours[name], wanted[name]) for name in wanted) and ours.keys() == wanted.keys()
+    for name, points in history(undisturbed.folder).items():
+        if name != "train/pairs_per_second":
+            assert [(p.step, p.value) for p in history(job.folder)[name]] == [(p.step, p.value) for p in points]
+
+
+def test_a_torn_state_is_passed_over(tmp_path: Path) -> None:
+    model = start_model(job_of(tmp_path).experiment)
+    optimizer = make_optimizer(model, 0.1, 0.0)
+    save_state(tmp_path, 2, model, optimizer)
+    save_state(tmp_path, 4, model, optimizer)
+    newest = tmp_path / "step-00000004.pt"
+    newest.write_bytes(newest.read_bytes()[:5000])
+    assert load_state(tmp_path, model, optimizer) == 2
+    save_state(tmp_path, 6, model, optimizer)
+    assert sorted(path.name for path in tmp_path.glob("step-*")) == ["step-00000004.pt", "step-00000006.pt"]
+
+
+def test_a_diverged_loss_stops_with_one_line(tmp_path: Path) -> None:
+    job = job_of(tmp_path, "training.lr=1e20", "training.lr_min=1e20", "training.warmup_steps=0")
+    with pytest.raises(InputError, match=r"train/loss_\w+ is .* at step \d; lower training.lr"):
+        run_trial(job, ALONE)
+    assert TrialStatus.read(job.folder).state == "failed"
+    assert not job.trained
+
+
+def test_another_seed_or_margin_is_another_trial_but_another_record_is_not(tmp_path: Path) -> None:
+    same = job_of(tmp_path)
+    assert job_of(tmp_path, "training.log_every=1", "evaluation.gallery=1", "name=other").identity == same.identity
+    for change in ("seed=1", "objective.amc.delta_1=0.2", "data.phrases_per_image=1", "cluster.workers=2"):
+        assert job_of(tmp_path, change).identity != same.identity
