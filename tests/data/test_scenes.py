@@ -24,7 +24,7 @@ from amc_platform.data.sources.scenes.render import render
 from amc_platform.data.sources.scenes.stencils import stencil
 
 SPLITS = ("train", "val", "test", "unseen")
-NUMBER = 60
+NUMBER = 45
 
 
 @pytest.fixture(scope="module")

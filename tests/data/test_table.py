@@ -15,7 +15,7 @@ from amc_platform.data.table import ImageRow, Phrase, read_info, read_rows, writ
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 edges = st.floats(-1000, 1000, width=32)
-# Plain values, made into rows in the test: the type checks of rows draw random items, which a strategy may not.
+# Plain values, made into rows in the test: type checks of rows draw random items, which a strategy may not.
 phrases = st.tuples(
     texts,
     st.lists(st.builds(Box, edges, edges, edges, edges), max_size=3).map(tuple),
@@ -53,7 +53,10 @@ THREE = [
 @given(st.lists(rows, min_size=1, max_size=6))
 def test_what_is_written_is_read_again(tmp_path: Path, values: list[Any]) -> None:
     path = tmp_path / "t.parquet"
-    written = [ImageRow(*row[:4], tuple(Phrase(*said) for said in row[4]), row[5]) for row in values]
+    written = [
+        ImageRow(name, image, width, height, tuple(Phrase(*said) for said in phrases), also_true)
+        for name, image, width, height, phrases, also_true in values
+    ]
     info = write_table(path, written, source={"source": "x"}, baselines=None)
     assert read_rows(path) == written
     assert read_info(path) == info

@@ -45,7 +45,7 @@ class Server:
     def start(self) -> None:
         command = [
             str(Path(sys.executable).with_name("mlflow")), "server", "--workers", "1",
-            "--host", "127.0.0.1", "--port", str(self.port), 
+            "--host", "127.0.0.1", "--port", str(self.port),
             "--backend-store-uri", f"sqlite:///{self.folder}/server.db",
             "--artifacts-destination", str(self.folder / "artifacts"),
         ]  # fmt: skip
@@ -100,7 +100,7 @@ def client_of(uri: str) -> Any:
     return MlflowClient(tracking_uri=uri)
 
 
-def follow(uri: str, experiment: str, trial: TrialRun, timeout_s: float = 60) -> tuple[str, list[str]]:
+def follow(uri: str, experiment: str, trial: TrialRun, timeout_s: float = 300) -> tuple[str, list[str]]:
     tracker = open_tracker("mlflow", uri, experiment, trial.folder.parent)
     with JournalFollower(tracker, PARENT, poll_s=0.05, close_timeout_s=timeout_s) as follower:
         follower.follow(trial)
@@ -192,7 +192,7 @@ def test_a_server_killed_while_written_to_loses_nothing(server: Server, tmp_path
         [sys.executable, "-c", WRITER, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     tracker = open_tracker("mlflow", server.uri, "amc/killed", tmp_path)
-    with JournalFollower(tracker, PARENT, poll_s=0.02, close_timeout_s=60) as follower:
+    with JournalFollower(tracker, PARENT, poll_s=0.02, close_timeout_s=300) as follower:
         follower.follow(TrialRun(folder, "amc", "k1lled"))
         wait_until(lambda: sent(folder) > 20_000)
         server.kill()
@@ -217,7 +217,7 @@ def sent(folder: Path) -> int:
 
 
 def wait_until(condition: Any) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)
@@ -235,8 +235,8 @@ def test_a_server_that_was_never_there_is_one_warning(tmp_path: Path) -> None:
         follower.follow(TrialRun(folder, "amc", "absent"))
         begun = time.monotonic()
         (line,) = follower.close(timeout_s=2)
-        assert time.monotonic() - begun < 3
-    assert line.startswith("tracking: not all of amc, spec.yaml could be sent to http://127.0.0.1:")
+        assert time.monotonic() - begun < 5
+    assert line.startswith("not all of amc, spec.yaml could be sent to http://127.0.0.1:")
     assert "secret" not in line
     run_id, warnings = follow(
         f"sqlite:///{tmp_path}/mlflow.db", "amc/absent", TrialRun(folder, "amc", "absent")

@@ -75,7 +75,7 @@ def test_sizes_count_and_not_the_preset_they_came_from(base: Path) -> None:
     experiment = load_experiment(base)
     sizes = experiment.model.model_dump()
     custom = experiment.model_copy(
-        update={"model": type(experiment.model)(**{**sizes, "preset_name": "custom"})}
+        update={"model": experiment.model.model_validate({**sizes, "preset_name": "custom"})}
     )
     assert identity_of(custom) == identity_of(experiment)
 

@@ -52,7 +52,7 @@ def test_another_variant_drops_the_options_of_the_former(write: Write) -> None:
     write("base.yaml", BASE)
     child = write("child.yaml", "extends: base.yaml\nobjective: {amc: {variant: mean, delta_1: 0.3}}\n")
     loss = load_experiment(child).objective.amc
-    assert loss == MeanLoss(variant="mean", delta_1=0.3)
+    assert loss == MeanLoss.model_validate({"variant": "mean", "delta_1": 0.3})
     assert load_experiment(child, ["objective.amc.variant=none"]).objective.amc == NoAttentionMask(
         variant="none"
     )
@@ -60,11 +60,21 @@ def test_another_variant_drops_the_options_of_the_former(write: Write) -> None:
     assert same == loss
 
 
+def test_options_without_a_variant_are_those_of_amc(write: Write) -> None:
+    write("base.yaml", BASE.replace("    variant: amc\n", ""))
+    written, mean, amc = (
+        load_experiment("base.yaml", overrides).objective.amc
+        for overrides in ([], ["objective.amc.variant=mean"], ["objective.amc.variant=amc"])
+    )
+    assert written == amc == AmcLoss.model_validate({"delta_2": 0.4})
+    assert mean == MeanLoss.model_validate({"variant": "mean"})
+
+
 def test_overrides_are_yaml_and_do_not_depend_on_their_order(base: Path) -> None:
     overrides = ["objective.amc.delta_1=0.7", "objective.amc.variant=mean", "data.kinds=[region, spatial]"]
     for order in (overrides, overrides[::-1]):
         experiment = load_experiment(base, [*order, "training.lr=2e-4", "training.lr=3e-4"])
-        assert experiment.objective.amc == MeanLoss(variant="mean", delta_1=0.7)
+        assert experiment.objective.amc == MeanLoss.model_validate({"variant": "mean", "delta_1": 0.7})
         assert experiment.data.kinds == ["region", "spatial"]
         assert experiment.training.lr == 0.0003
 

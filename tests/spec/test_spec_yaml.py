@@ -1,14 +1,17 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amc_models.errors import InputError
 from amc_platform.spec.yaml_text import parse, to_yaml
 
-SCALARS = (
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+# YAML folds the rarer line ends and does not take control characters.
+LETTERS = st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]) | st.just("\n")
+TEXT = st.text(LETTERS) | st.sampled_from(
+    ["off", "1e-4", "1", "~", "true", "", "1:30", "2024-01-02", " x", "a: b"]
 )
-KEYS = st.text(min_size=1, max_size=8)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT
+KEYS = st.text(LETTERS, min_size=1, max_size=8)
 VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3)
 )
@@ -38,6 +41,7 @@ def test_plain_values_mean_what_they_look_like(text: str, value: object) -> None
     assert type(read) is type(value)
 
 
+@settings(max_examples=50)
 @given(VALUES)
 def test_what_is_written_is_read_back(value: object) -> None:
     assert parse(to_yaml(value), "x").plain() == value
@@ -69,7 +73,7 @@ def test_every_key_knows_its_line() -> None:
         ("a: &x\n  b: *x\n", "an anchor contains itself"),
         ("", "f.yaml: is empty"),
         ("# nothing\n", "f.yaml: is empty"),
-        ("[" * 5000, "f.yaml: not valid YAML"),
+        ("[" * 1500, "f.yaml: not valid YAML"),
     ],
 )
 def test_broken_yaml_is_one_line_that_names_the_place(text: str, message: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from amc_models.errors import InputError
 from amc_platform.tracking import Journal, JournalFollower, ParentRun, TrialRun, open_tracker
-from amc_platform.tracking.events import Point
+from amc_platform.tracking.events import Ending, Point
 from amc_platform.tracking.jsonl_tracker import JsonlTracker
 from amc_platform.tracking.stream import TrialStream
 from amc_platform.tracking.tracker import RefusedError, Run
@@ -38,10 +38,10 @@ def trial(folder: Path, identity: str = "t0") -> TrialRun:
 
 
 def follower(tracker: Any, **options: Any) -> JournalFollower:
-    return JournalFollower(tracker, PARENT, poll_s=0.01, close_timeout_s=10, **options)
+    return JournalFollower(tracker, PARENT, poll_s=0.01, close_timeout_s=60, **options)
 
 
-def write(folder: Path, steps: Sequence[int], status: str | None = "FINISHED") -> None:
+def write(folder: Path, steps: Sequence[int], status: Ending | None = "FINISHED") -> None:
     with Journal(folder) as journal:
         for step in steps:
             journal.metrics(step, {"loss": step / 2})
@@ -54,7 +54,7 @@ def lines(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.01)
@@ -97,7 +97,12 @@ def test_the_same_command_again_sends_nothing_twice(tmp_path: Path) -> None:
     folder = tmp_path / "t0"
     given: list[tuple[str, int, float]] = []
     ids = set[str | None]()
-    for steps, status in ((range(5), None), (range(3, 9), "FINISHED"), ((), None)):
+    commands: list[tuple[Sequence[int], Ending | None]] = [
+        (range(5), None),
+        (range(3, 9), "FINISHED"),
+        ((), None),
+    ]
+    for steps, status in commands:
         if steps:
             write(folder, steps, status)
         tracker = Recorder(tmp_path / "runs.jsonl")
@@ -188,9 +193,9 @@ def test_a_tracker_that_never_answers_is_one_line_in_time(tmp_path: Path) -> Non
             following.follow(trial(tmp_path / name, name))
         begun = time.monotonic()
         (line,) = following.close(timeout_s=0.3)
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 5
     assert line == following.close()[0]
-    assert line.startswith("tracking: not all of amc t0, amc t1, amc t2 and ")
+    assert line.startswith("not all of amc t0, amc t1, amc t2 and ")
     assert line.endswith(
         f"{tmp_path}/runs.jsonl (no answer in time); "
         "the journals keep it, and the next run of the same command sends it"
@@ -206,7 +211,7 @@ def test_what_is_refused_is_named_and_holds_up_nothing(tmp_path: Path) -> None:
     tracker = Recorder(tmp_path / "runs.jsonl", before)
     with follower(tracker) as following:
         following.follow(trial(tmp_path / "t0"))
-    assert following.close() == ["tracking: amc t0: metric loss was refused (step 13 is unlucky)"]
+    assert following.close() == ["amc t0: metric loss was refused (step 13 is unlucky)"]
     assert sorted(step for _, step, _ in tracker.points) == [step for step in range(20) if step != 13]
 
 
@@ -223,6 +228,7 @@ def test_artifacts_that_fail_hold_up_no_metric_and_are_kept(tmp_path: Path) -> N
     tracker = NoRoom(tmp_path / "runs.jsonl")
     with follower(tracker) as following:
         following.follow(trial(tmp_path / "t0"))
+        eventually(lambda: following.trouble is not None)
         (line,) = following.close(timeout_s=0.3)
     assert "not all of amc t0, spec.yaml could be sent" in line
     assert "(no space left)" in line
@@ -231,7 +237,7 @@ def test_artifacts_that_fail_hold_up_no_metric_and_are_kept(tmp_path: Path) -> N
     (tmp_path / "t0" / "gone.txt").unlink()
     with follower(Recorder(tmp_path / "runs.jsonl")) as following:
         following.follow(trial(tmp_path / "t0"))
-    assert following.close() == [f"tracking: {tmp_path}/t0/gone.txt: was gone before it could be sent"]
+    assert following.close() == [f"{tmp_path}/t0/gone.txt: was gone before it could be sent"]
     artifacts = lines(tmp_path / "runs.jsonl")["amc t0"]["artifacts"]
     assert [Path(artifact["path"]).name for artifact in artifacts] == ["a.txt"]
 
@@ -247,7 +253,7 @@ def test_artifacts_that_fail_hold_up_no_metric_and_are_kept(tmp_path: Path) -> N
     ],
 )
 def test_runs_end_as_they_ended(
-    tmp_path: Path, error: type[BaseException] | None, status: str | None, expected: tuple[str, str]
+    tmp_path: Path, error: type[BaseException] | None, status: Ending | None, expected: tuple[str, str]
 ) -> None:
     write(tmp_path / "t0", range(3), status)
 

@@ -22,6 +22,12 @@ def values(folder: Path, key: str) -> list[tuple[int, float]]:
     return [(point.step, point.value) for point in history(folder).get(key, [])]
 
 
+def next_steps(reader: JournalReader) -> list[int]:
+    batch = reader.next_batch()
+    assert batch is not None
+    return [point.step for point in batch.points]
+
+
 def test_every_value_comes_back(tmp_path: Path) -> None:
     with Journal(tmp_path / "trial") as journal:
         journal.metrics(1, {"train/loss": 0.1, "train/lr": 1e-300})
@@ -53,11 +59,11 @@ def test_a_torn_line_is_left_out_and_cut_off(tmp_path: Path) -> None:
     whole = (tmp_path / JOURNAL).read_bytes()
     (tmp_path / JOURNAL).write_bytes(whole + b'{"type":"metrics","step":2,"metr')
     reader = JournalReader(tmp_path / JOURNAL)
-    assert [point.step for point in reader.next_batch().points] == [1]
+    assert next_steps(reader) == [1]
     assert reader.next_batch() is None
     with Journal(tmp_path) as journal:
         journal.metrics(2, {"loss": 2.0})
-    assert [point.step for point in reader.next_batch().points] == [2]
+    assert next_steps(reader) == [2]
     assert reader.damaged == 0
     assert (tmp_path / JOURNAL).read_bytes().startswith(whole)
     assert journal_head(tmp_path / JOURNAL) == head
@@ -98,7 +104,7 @@ def test_a_damaged_line_is_counted_and_the_rest_is_read(tmp_path: Path) -> None:
     with Journal(tmp_path) as journal:
         journal.metrics(2, {"loss": 2.0})
     reader = JournalReader(tmp_path / JOURNAL)
-    assert [point.step for point in reader.next_batch().points] == [1, 2]
+    assert next_steps(reader) == [1, 2]
     assert reader.damaged == 3
 
 

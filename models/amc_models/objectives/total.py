@@ -46,33 +46,40 @@ class Objectives(nn.Module):
 
     def forward(self, batch: Batch, alpha: float, draws: Draws | None = None) -> dict[str, Tensor]:
         """Losses by name, unweighted, and `total`. `alpha`: weight of the soft targets at this step."""
-        draws, model = draws or Draws(), self.model
+        draws, model, weights = draws or Draws(), self.model, self.weights
         model.clamp_temperature()
         image_tokens, image_features = model.encode_image(batch.images)
         text_tokens, text_features = model.encode_text(batch.input_ids, batch.attention_mask)
         if self.training:
             model.update_momentum()
-        with torch.no_grad():
-            image_tokens_m, image_keys = model.encode_image(batch.images, momentum=True)
-            _, text_keys = model.encode_text(batch.input_ids, batch.attention_mask, momentum=True)
-        image_features, image_keys = image_features[batch.image_index], image_keys[batch.image_index]
+        encoded = Encoded(model.text_encoder.image_keys_values(image_tokens), text_tokens)
+        image_features = image_features[batch.image_index]
         allowed = batch.may_be_negative[:, batch.image_index]
 
         losses: dict[str, Tensor] = {}
-        scores = self._similarities(image_features, text_features, image_keys, text_keys)
-        with torch.no_grad():
-            momentum_scores = self._similarities(image_keys, text_keys, image_keys, text_keys)
-        losses["itc"] = contrastive_loss(scores, momentum_scores, alpha, self._excluded(allowed))
-        self._keys = (image_keys, text_keys)
-
-        encoded = Encoded(model.text_encoder.image_keys_values(image_tokens), text_tokens)
-        losses |= self._matching(batch, encoded, scores, allowed, draws)
-        losses["mlm"] = self._masked_language(batch, encoded, image_tokens_m, alpha, draws)
-        weights = {"itc": self.config.itc, "itm": self.config.itm, "mlm": self.config.mlm}
-        if not isinstance(self.config.amc, NoAttentionMask):
-            weights["amc"] = self.config.amc.weight
-        losses["total"] = torch.stack([weights[name] * losses[name] for name in weights]).sum()
+        scores = text_features @ image_features.T / model.temp
+        similar = Similarities(scores.T, scores)
+        image_tokens_m = None
+        if weights["itc"] or (weights["mlm"] and alpha):
+            with torch.no_grad():
+                image_tokens_m, image_keys = model.encode_image(batch.images, momentum=True)
+                _, text_keys = model.encode_text(batch.input_ids, batch.attention_mask, momentum=True)
+                self._keys = (image_keys[batch.image_index], text_keys)
+                momentum = self._similarities(*self._keys)
+            similar = self._similarities(image_features, text_features)
+            losses["itc"] = contrastive_loss(similar, momentum, alpha, self._excluded(allowed))
+        losses |= self._matching(batch, encoded, similar, allowed, draws)
+        if weights["mlm"]:
+            losses["mlm"] = self._masked_language(batch, encoded, image_tokens_m, alpha, draws)
+        losses["total"] = torch.stack([weights[name] * losses[name] for name in losses]).sum()
         return losses
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight of each loss in the total."""
+        config = self.config
+        amc = 0.0 if isinstance(config.amc, NoAttentionMask) else config.amc.weight
+        return {"itc": config.itc, "itm": config.itm, "mlm": config.mlm, "amc": amc}
 
     def update_queues(self) -> None:
         """Enqueue the momentum features of the last forward. Called after backward, which still reads the queues."""
@@ -80,9 +87,11 @@ class Objectives(nn.Module):
             self.model.enqueue(*self._keys)
             self._keys = None
 
-    def _similarities(self, image: Tensor, text: Tensor, image_keys: Tensor, text_keys: Tensor) -> Similarities:
+    def _similarities(self, image: Tensor, text: Tensor) -> Similarities:
+        """Features of the pairs against this step's momentum keys and the queues."""
         model = self.model
-        return similarities(image, text, image_keys, text_keys, model.image_queue, model.text_queue, model.temp)
+        keys = self._keys or (image, text)
+        return similarities(image, text, *keys, model.image_queue, model.text_queue, model.temp)
 
     @staticmethod
     def _excluded(allowed: Bool[Tensor, "pairs pairs"]) -> Bool[Tensor, "pairs pairs"]:
@@ -147,7 +156,7 @@ class Objectives(nn.Module):
         return self.model.itm_head(self.model.text_encoder.fuse(text, mask, images, tap=tap)[:, 0])
 
     def _masked_language(
-        self, batch: Batch, encoded: Encoded, image_tokens_m: Tensor, alpha: float, draws: Draws
+        self, batch: Batch, encoded: Encoded, image_tokens_m: Tensor | None, alpha: float, draws: Draws
     ) -> Float[Tensor, ""]:
         online, average = self.model.text_encoder, self.model.text_encoder_m
         masked = draws.masked or mask_tokens(
@@ -162,7 +171,7 @@ class Objectives(nn.Module):
             return encoder.fuse(encoder.encode(masked.input_ids, batch.attention_mask), batch.attention_mask, images)
 
         momentum = None
-        if alpha > 0:
+        if image_tokens_m is not None and alpha > 0:
             with torch.no_grad():
                 momentum = states(average, average.image_keys_values(image_tokens_m))
         return masked_language_loss(

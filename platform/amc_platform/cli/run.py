@@ -1,11 +1,14 @@
 """`amc run` and `amc report`: from a spec to a table and a page."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from amc_platform.cli.console import note, print_json, progress, say
+from amc_platform.cli.console import note, print_json, print_table, progress, say
 from amc_platform.cli.plan import JsonOption, SetOption, SpecArgument
+
+if TYPE_CHECKING:
+    from amc_platform.search.plan import Plan
 
 
 def run(
@@ -36,3 +39,27 @@ def report(spec: SpecArgument, overrides: SetOption = None, as_json: JsonOption 
     from amc_platform.search.plan import make_plan
 
     _report(make_plan(spec, overrides or []), as_json)
+
+
+def _report(made: "Plan", as_json: bool) -> None:
+    """Write report.md, report.html and figure.png; print the table and the page's path, or JSON."""
+    from amc_platform.files import write_text
+    from amc_platform.reporting.collect import page_data
+    from amc_platform.reporting.figure import write_figure
+    from amc_platform.reporting.page import write_page
+    from amc_platform.reporting.report import render_markdown
+    from amc_platform.reporting.table import table_json, table_texts
+    from amc_platform.tracking.stamps import stamps
+
+    data = page_data(made, stamps())
+    page = made.folder / "report.html"
+    write_text(made.folder / "report.md", render_markdown(data))
+    write_page(page, data)
+    if data.gallery:
+        write_figure(made.folder / "figure.png", data.gallery)
+    if as_json:
+        print_json({"name": data.title, "rows": table_json(data.rows), "page": str(page), "facts": dict(data.facts)})
+        return
+    heads, lines = table_texts(data.rows, data.baselines)
+    print_table(heads, lines, title=f"{data.title}: pointing accuracy in per cent")
+    say(f"page: {page}")

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -35,7 +36,8 @@ SCHEMA = pa.schema(
         ("also_true", pa.list_(pa.string())),
     ]
 )
-_REPETITIVE = [
+# Any: pyarrow's signature infers bool for what may also be names of columns.
+_REPETITIVE: Any = [
     *(f"phrases.list.element.{name}" for name in ("text", "kind", "category", "split")),
     "also_true.list.element",
 ]
@@ -65,7 +67,7 @@ def description(file: pq.ParquetFile) -> tuple[dict[str, bytes], list[str]]:
     return {key.decode(): value for key, value in stored.items()}, list(file.schema_arrow.names)
 
 
-def record_batch(rows: list[ImageRow]) -> pa.RecordBatch:
+def record_batch(rows: list[ImageRow]) -> Any:
     """`rows` as one Arrow batch."""
     records = [
         {
@@ -121,7 +123,7 @@ def read_group(
 
 
 def _phrases(
-    column: pa.ChunkedArray, splits: Collection[str] | None, kinds: Collection[str] | None
+    column: Any, splits: Collection[str] | None, kinds: Collection[str] | None
 ) -> list[tuple[Phrase, ...]]:
     """The kept phrases of each row of `column`; built from flat columns, as structs convert slowly."""
     lists = column.combine_chunks()

@@ -29,6 +29,7 @@ def prepare(
         val=source.val,
         test=source.test,
         unseen=source.unseen,
+        iconic=source.iconic,
         image_size=source.image_size,
         seed=source.seed,
         workers=workers,
@@ -43,6 +44,7 @@ def prepare_scenes(
     val: int,
     test: int,
     unseen: int,
+    iconic: int = 0,
     image_size: int = 64,
     seed: int = 0,
     workers: int | None = None,
@@ -55,7 +57,7 @@ def prepare_scenes(
     """
     from amc_platform.data.sources.scenes import GENERATOR_VERSION, MIN_IMAGE_SIZE
 
-    sizes = {"train": train, "val": val, "test": test, "unseen": unseen}
+    sizes = {"train": train, "val": val, "test": test, "unseen": unseen, "iconic": iconic}
     for name, size in sizes.items():
         if size < 0:
             raise InputError(f"data.prepare.{name}: {size} images; give 0 or more")

@@ -90,7 +90,7 @@ def _target(panel: Image.Image, centre: tuple[float, float], side: int, colour: 
 
 def _with_caption(panel: Image.Image, caption: str, hit: bool | None) -> Image.Image:
     font = ImageFont.load_default(size=13)
-    lines = _wrapped(caption, font, panel.width - (34 if hit is not None else 16))
+    lines = wrapped(caption, font, panel.width - (34 if hit is not None else 16))
     strip = 12 + 17 * len(lines)
     card = Image.new("RGB", (panel.width, panel.height + strip), (250, 250, 248))
     card.paste(panel, (0, 0))
@@ -98,11 +98,12 @@ def _with_caption(panel: Image.Image, caption: str, hit: bool | None) -> Image.I
     for number, text in enumerate(lines):
         draw.text((8, panel.height + 6 + 17 * number), text, font=font, fill=(30, 30, 34))
     if hit is not None:
-        _mark(draw, (card.width - 22, panel.height + 8), hit)
+        draw_mark(draw, (card.width - 22, panel.height + 8), hit)
     return card
 
 
-def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
+def wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
+    """Lines of whole words, none wider than `width` px but for a single long word."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
@@ -113,9 +114,11 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, widt
     return lines
 
 
-def _mark(draw: ImageDraw.ImageDraw, corner: tuple[int, int], hit: bool) -> None:
-    """A tick or a cross, as strokes: fonts without these signs would draw a square."""
+def draw_mark(
+    draw: ImageDraw.ImageDraw, corner: tuple[int, int], hit: bool, colour: tuple[int, int, int] | None = None
+) -> None:
+    """A tick or a cross in 12 px, as strokes: a font that lacks these signs would draw a square."""
     x, y = corner
     strokes = [((0, 6), (4, 10)), ((4, 10), (12, 1))] if hit else [((1, 1), (11, 11)), ((11, 1), (1, 11))]
     for (x1, y1), (x2, y2) in strokes:
-        draw.line((x + x1, y + y1, x + x2, y + y2), fill=HIT if hit else MISS, width=3)
+        draw.line((x + x1, y + y1, x + x2, y + y2), fill=colour or (HIT if hit else MISS), width=3)

@@ -38,7 +38,7 @@ class Chart:
 
 
 def layout(curve: Curve, names: Sequence[str]) -> Chart | None:
-    """Lay a curve out; the colour of a line is the place of its name in `names`. None without a finite point."""
+    """Lay a curve out; a line's colour is its name's place in `names`. None without a finite point."""
     thinned = [(series.name, _thinned(series)) for series in curve.series]
     every = [point for _, points in thinned for point in points]
     if not every:
@@ -55,7 +55,10 @@ def layout(curve: Curve, names: Sequence[str]) -> Chart | None:
         return HEIGHT - BOTTOM - (value - y_low) / (y_high - y_low) * (HEIGHT - TOP - BOTTOM)
 
     lines = tuple(
-        Line("M" + " L".join(f"{x_of(step):.1f} {y_of(value):.1f}" for step, value in points), names.index(name))
+        Line(
+            "M" + " L".join(f"{x_of(step):.1f} {y_of(value):.1f}" for step, value in points),
+            names.index(name),
+        )
         for name, points in thinned
         if points
     )

@@ -10,7 +10,10 @@ def render_markdown(data: PageData) -> str:
     parts.append(markdown_table(*table_texts(data.rows, data.baselines)))
     for contrast in data.contrasts:
         parts += [f"## {contrast.title}", markdown_table(*contrast_texts(contrast))]
-    facts = [("protocol", f"{data.protocol.name} ({data.protocol.hash}): {data.protocol.describe()}"), *data.facts]
+    facts = [
+        ("protocol", f"{data.protocol.name} ({data.protocol.hash}): {data.protocol.describe()}"),
+        *data.facts,
+    ]
     if data.command:
         facts.insert(0, ("command", f"`{data.command}`"))
     parts += ["## How the numbers were made", "\n".join(f"- {label}: {value}" for label, value in facts)]
@@ -22,7 +25,7 @@ def legend(data: PageData) -> str:
     several = any(len(row.seeds) > 1 for row in data.rows)
     single = any(len(row.seeds) == 1 for row in data.rows)
     said = ["± is the standard deviation over seeds"] if several else []
-    return ", ".join([*said, *(["brackets are the 95 % interval over phrases"] if single else [])])
+    return ", ".join([*said, *(["a range is the 95 % interval over phrases"] if single else [])])
 
 
 def contrast_texts(contrast: Contrast) -> tuple[list[str], list[list[str]]]:

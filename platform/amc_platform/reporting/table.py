@@ -27,8 +27,8 @@ class ResultRow:
 class Cell:
     """One number of the table, in per cent, over `seeds` seeds of `phrases` phrases each.
 
-    `spread` is the standard deviation over seeds (n - 1); a single seed has none, and `low` to `high`, the 95 %
-    Wilson interval over its phrases, instead.
+    `spread` is the standard deviation over seeds (n - 1); a single seed has none, and `low` to `high`, the
+    95 % Wilson interval over its phrases, instead.
     """
 
     percent: float
@@ -41,20 +41,23 @@ class Cell:
     def __str__(self) -> str:
         if self.spread is not None:
             return f"{self.percent:.1f} ± {self.spread:.1f}"
-        return f"{self.percent:.1f} [{self.low:.1f}, {self.high:.1f}]"
+        return f"{self.percent:.1f} ({self.low:.0f}–{self.high:.0f})"
 
 
 def joined(splits: Mapping[str, Groups]) -> dict[str, Accuracy]:
-    """Groups of several splits as one: those of the first keep their names, others become `<split>/<group>`."""
+    """Groups of several splits as one: the first keeps its names, of others they are `<split>/<group>`."""
     first, *others = splits
-    return {**splits[first], **{f"{split}/{group}": a for split in others for group, a in splits[split].items()}}
+    return {
+        **splits[first],
+        **{f"{split}/{group}": a for split in others for group, a in splits[split].items()},
+    }
 
 
 def columns(rows: Sequence[ResultRow]) -> list[str]:
     """The groups that make the table's columns, in order: what the rows have decides.
 
-    `hard/<kind>` is left to the JSON. Of a further split (`unseen/…`) a column that counts the same phrases as
-    an earlier one of that split is left out.
+    `hard/<kind>` is left to the JSON. A further split (`unseen/…`) has all, attribute and hard only, and of
+    those that count the same phrases the first.
     """
     totals = {group: accuracy.total for row in rows for seed in row.seeds for group, accuracy in seed.items()}
     own = [group for group in totals if "/" not in group and group not in ("all", "hard", *KINDS)]
@@ -63,7 +66,7 @@ def columns(rows: Sequence[ResultRow]) -> list[str]:
     others = {group.split("/")[0]: None for group in totals if "/" in group and not group.startswith("hard/")}
     for split in others:
         seen: set[int] = set()
-        for group in (f"{split}/{name}" for name in order):
+        for group in (f"{split}/{name}" for name in ("all", "attribute", "hard")):
             if group in totals and totals[group] not in seen:
                 chosen.append(group)
                 seen.add(totals[group])
@@ -89,24 +92,27 @@ def phrases(rows: Sequence[ResultRow], group: str) -> int:
 def baseline_rows(
     baselines: Mapping[str, Mapping[str, Mapping[str, Any]]], splits: Sequence[str]
 ) -> dict[str, dict[str, float]]:
-    """A table's baselines {split: {group: {name: per cent}}} as rows: {name: {group of the table: per cent}}."""
+    """Baselines {split: {group: {name: per cent}}} as rows {name: {group of the table: per cent}}."""
     rows: dict[str, dict[str, float]] = {}
     for index, split in enumerate(splits):
         for group, scores in baselines.get(split, {}).items():
             for name, percent in scores.items():
                 if name != "n" and percent is not None:
-                    rows.setdefault(name.replace("_", " "), {})[group if index == 0 else f"{split}/{group}"] = percent
+                    rows.setdefault(name.replace("_", " "), {})[
+                        group if index == 0 else f"{split}/{group}"
+                    ] = percent
     return rows
 
 
 def table_texts(
     rows: Sequence[ResultRow], baselines: Mapping[str, Mapping[str, float]] | None = None
 ) -> tuple[list[str], list[list[str]]]:
-    """Heads and lines of the table as text: the rows, then the baselines, then how many phrases each counts."""
+    """Heads and lines as text: the rows, then the baselines, then how many phrases each column counts."""
     groups = columns(rows)
     heads = ["", *(group.replace("/", " ") for group in groups), "seeds"]
     lines = [
-        [row.name, *(str(cell(row, group) or ABSENT) for group in groups), str(len(row.seeds))] for row in rows
+        [row.name, *(str(cell(row, group) or ABSENT) for group in groups), str(len(row.seeds))]
+        for row in rows
     ]
     for name, scores in (baselines or {}).items():
         if any(group in scores for group in groups):

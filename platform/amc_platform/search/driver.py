@@ -60,7 +60,11 @@ def _run_of(job: TrialJob, tags: dict[str, str]) -> TrialRun:
         "trial": job.name,
     }
     return TrialRun(
-        folder=job.folder, name=job.label, identity=job.identity, params=flatten(spec), tags=tags | own
+        folder=job.folder,
+        name=job.label,
+        identity=job.identity,
+        params={key: str(value) for key, value in flatten(spec).items()},
+        tags=tags | own,
     )
 
 

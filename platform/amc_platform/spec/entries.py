@@ -1,14 +1,14 @@
 """Values of a spec that remember which line wrote them, and how a layer of them is laid over another."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, cast
 
 Scalar = str | int | float | bool | None
 
-# Keys that decide which other keys their mapping may have.
-DISCRIMINATORS = ("variant", "source")
+# Keys that decide which other keys their mapping may have, and what a mapping is that does not say.
+DISCRIMINATORS = {"variant": "amc", "source": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +73,35 @@ def nested(path: Sequence[str], leaf: Entry) -> Entry:
 
 
 def merge(base: Entry, over: Entry) -> Entry:
-    """`over` laid over `base`: mappings merge deep, lists and scalars replace.
+    """The layer `over` laid over `base`: mappings merge deep, lists and scalars replace.
 
     Where `over` changes a discriminator (`variant`, `source`), the base's other keys of that mapping are
     dropped: they were written for the other variant.
     """
-    if not isinstance(base.value, dict) or not isinstance(over.value, dict):
+    return _merge(base, over, _changes_variant)
+
+
+def combine(parts: Iterable[Entry], origin: Origin) -> Entry:
+    """One layer out of mappings whose order says nothing: of two values for a field the last counts."""
+    return reduce(lambda one, other: _merge(one, other, lambda _base, _over: False), parts, Entry({}, origin))
+
+
+def _merge(base: Entry, over: Entry, replaces: "Callable[[Entry, Entry], bool]") -> Entry:
+    if not isinstance(base.value, dict) or not isinstance(over.value, dict) or replaces(base, over):
         return over
-    for key in DISCRIMINATORS:
-        if key in base.value and key in over.value and base.value[key].plain() != over.value[key].plain():
-            return over
     merged = dict(base.value)
     for key, entry in over.value.items():
-        merged[key] = merge(merged[key], entry) if key in merged else entry
+        merged[key] = _merge(merged[key], entry, replaces) if key in merged else entry
     return Entry(merged, base.origin)
+
+
+def _changes_variant(base: Entry, over: Entry) -> bool:
+    for key, default in DISCRIMINATORS.items():
+        before, after = base.child(key), over.child(key)
+        kind = before.plain() if before else default
+        if after and kind is not None and kind != after.plain():
+            return True
+    return False
 
 
 def stack(layers: Sequence[Entry]) -> Entry:

@@ -129,7 +129,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _field_names(model: type[BaseModel]) -> list[str]:
-    # The one field that a spec writes by another name, see schema.ModelSpec.
+    # The one field that a spec writes by another name, see values.ModelSpec.
     renamed = {"preset_name": "preset"} if model is AlbefConfig else {}
     return [renamed.get(name, name) for name in model.model_fields]
 

@@ -1,11 +1,10 @@
 """The layers of a spec: the files it extends, itself, and what the command line sets."""
 
 from collections.abc import Sequence
-from functools import reduce
 from pathlib import Path
 
 from amc_models.errors import InputError
-from amc_platform.spec.entries import Entry, Origin, merge, nested
+from amc_platform.spec.entries import Entry, Origin, combine, nested
 from amc_platform.spec.yaml_text import parse
 
 
@@ -22,8 +21,7 @@ def read_layers(path: str | Path) -> list[Entry]:
 
 def override_layer(overrides: Sequence[str]) -> Entry:
     """One layer out of all `a.b=c` of the command line; `c` is YAML, and of two for a field the last wins."""
-    empty = Entry({}, Origin("--set"))
-    return reduce(merge, map(_override, overrides), empty)
+    return combine(map(_override, overrides), Origin("--set"))
 
 
 def _override(text: str) -> Entry:

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from amc_models.errors import InputError
-from amc_platform.spec.entries import Entry, flatten, merge, nested, stack
+from amc_platform.spec.entries import Entry, combine, flatten, nested, stack
 from amc_platform.spec.errors import input_error, located
 from amc_platform.spec.layers import override_layer, read_layers
 from amc_platform.spec.schema import Experiment
@@ -106,7 +105,7 @@ def _nest(entry: Entry) -> Entry:
     if not isinstance(entry.value, dict):
         return entry
     parts = (nested(key.split("."), _nest(inner)) for key, inner in entry.value.items())
-    return reduce(merge, parts, Entry({}, entry.origin))
+    return combine(parts, entry.origin)
 
 
 def _resolve(root: Entry) -> Experiment:

@@ -6,76 +6,18 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
-    PlainSerializer,
     PositiveFloat,
     PositiveInt,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
-from amc_models.config import PRESETS, AlbefConfig
 from amc_models.objectives.config import ObjectiveConfig
-from amc_platform.spec.suggestions import either, hint
-
-
-def refuse(path: str, problem: str) -> PydanticCustomError:
-    """A validator's error about the field at `path` below its model; a ValueError would name the model."""
-    return PydanticCustomError("spec", "{problem}", {"path": path, "problem": problem})
-
-
-def _named(path: Any) -> Any:
-    if path == "":
-        raise PydanticCustomError("spec", "is empty; name a path", {"path": ""})
-    return path
-
-
-def _absolute(path: Path) -> Path:
-    # Workers run in folders of their own, so no relative path outlives the loading.
-    return Path.cwd() / path.expanduser()
-
-
-def _absolute_vocabulary(name: str) -> str:
-    return name if name == "scenes" else str(_absolute(Path(name)))
-
-
-def _unique(values: list[Any]) -> list[Any]:
-    if len(set(values)) < len(values):
-        raise PydanticCustomError("spec", "names a value twice; remove one", {"path": ""})
-    return values
-
-
-def _expand_preset(written: Any) -> Any:
-    """`{preset: small, patch_size: 4}` becomes all sizes of the network."""
-    choices = [*PRESETS, "custom"]
-    if isinstance(written, AlbefConfig) or not isinstance(written, dict):
-        return written
-    if "preset_name" in written:
-        raise refuse("preset_name", "no such field; did you mean preset?")
-    if "preset" not in written:
-        raise refuse("preset", f"missing; choose {either(choices)} (custom: write every size)")
-    overrides: dict[str, Any] = {**written}
-    preset = overrides.pop("preset")
-    if preset not in choices:
-        raise refuse("preset", f"'{preset}' is not a preset; {hint(str(preset), choices)}")
-    return {**PRESETS.get(preset, {}), **overrides, "preset_name": preset}
-
-
-def _fold_preset(config: AlbefConfig) -> dict[str, Any]:
-    sizes = config.model_dump(mode="json")
-    return {"preset": sizes.pop("preset_name"), **sizes}
-
-
-AbsolutePath = Annotated[Path, Field(strict=False), BeforeValidator(_named), AfterValidator(_absolute)]
-ModelSpec = Annotated[AlbefConfig, BeforeValidator(_expand_preset), PlainSerializer(_fold_preset)]
-Vocabulary = Annotated[str, BeforeValidator(_named), AfterValidator(_absolute_vocabulary)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Word = Annotated[str, Field(min_length=1)]
-Words = Annotated[list[Word], Field(min_length=1), AfterValidator(_unique)]
+from amc_platform.spec.suggestions import hint
+from amc_platform.spec.values import AbsolutePath, ModelSpec, Seed, Vocabulary, Word, Words, refuse, unique
 
 
 class Section(BaseModel):
@@ -94,13 +36,16 @@ class ScenesSource(Section):
     unseen: NonNegativeInt = Field(
         description="Images of the split unseen: colour-shape pairs absent from train."
     )
+    iconic: NonNegativeInt = Field(
+        default=0, description="Images of the split iconic: one or two objects each, for pretraining."
+    )
     image_size: PositiveInt = Field(default=64, description="Side of an image, in pixels.")
     seed: Seed = Field(default=0, description="Seed of the drawing.")
 
     @property
     def splits(self) -> list[str]:
         """Splits that get at least one image."""
-        return [split for split in ("train", "val", "test", "unseen") if getattr(self, split)]
+        return [split for split in ("train", "val", "test", "unseen", "iconic") if getattr(self, split)]
 
     @model_validator(mode="after")
     def _not_empty(self) -> Self:
@@ -116,7 +61,7 @@ class DataSpec(Section):
     prepare: ScenesSource | None = Field(
         default=None, description="How to make the table where it is missing."
     )
-    split: Word = Field(default="train", description="Split that is trained on.")
+    splits: Words = Field(default=["train"], description="Splits that are trained on.")
     kinds: Words | None = Field(default=None, description="Kinds of phrases trained on; null for all.")
     images_per_batch: PositiveInt = Field(description="Images a step, over all workers together.")
     phrases_per_image: PositiveInt = Field(default=1, description="Phrases drawn per image and step.")
@@ -129,7 +74,7 @@ class DataSpec(Section):
     )
     flip: Literal["off", "plain", "swap"] = Field(
         default="off",
-        description="Mirror half of the images: never, as published, or with left and right swapped in words.",
+        description="Mirror half of the images: never, as published, or swapping left and right in words.",
     )
 
     @model_validator(mode="after")
@@ -224,7 +169,7 @@ class SearchSpec(Section):
     trials: list[TrialSpec] = Field(
         default=[], description="Rows to train; none is one row, the experiment itself."
     )
-    seeds: Annotated[list[Seed], AfterValidator(_unique)] = Field(
+    seeds: Annotated[list[Seed], AfterValidator(unique)] = Field(
         default=[], description="Seeds with which every trial is run; none is the experiment's seed."
     )
 
@@ -283,7 +228,7 @@ class Experiment(Section):
             return self
         used = {"evaluation.splits": self.evaluation.splits}
         if self.training.steps:
-            used["data.split"] = [self.data.split]
+            used["data.splits"] = self.data.splits
         if self.evaluation.every is not None:
             used["evaluation.validation_split"] = [self.evaluation.validation_split]
         made = self.data.prepare.splits

@@ -192,7 +192,7 @@ class JournalFollower:
         return time.monotonic() >= self._deadline
 
     def _tell(self, remark: str) -> None:
-        self._remarks[f"tracking: {_one_line(remark)}"] = None
+        self._remarks[_one_line(remark)] = None
 
     def _warnings(self) -> list[str]:
         lines = list(self._remarks)
@@ -205,7 +205,7 @@ class JournalFollower:
         what = f"not all of {shown}{more}" if names else "the end of the runs"
         reason = self.trouble or "no answer in time"
         lines.append(
-            f"tracking: {what} could be sent to {self._tracker.destination} ({reason}); "
+            f"{what} could be sent to {self._tracker.destination} ({reason}); "
             "the journals keep it, and the next run of the same command sends it"
         )
         return lines

@@ -31,23 +31,24 @@ class JsonlTracker:
         if self._runs is None:
             self._runs = self._read()
         keys = request.keys.items()
-        line = next((line for line in self._runs.values() if keys <= line["tags"].items()), None)
-        if line is None:
-            line = {
-                "run_id": uuid.uuid4().hex,
-                "name": request.name,
-                "parent": request.parent.id if request.parent else None,
-                "status": "RUNNING",
-                "start_ms": request.start_ms,
-                "end_ms": None,
-                "params": {},
-                "tags": {**request.tags, **request.keys},
-                "metrics": {},
-                "artifacts": [],
-            }
-            self._runs[line["run_id"]] = line
-            self._write()
-        return Run(line["run_id"], ended=line["status"] != "RUNNING")
+        for line in self._runs.values():
+            if keys <= line["tags"].items():
+                return Run(line["run_id"], ended=line["status"] != "RUNNING")
+        run_id = uuid.uuid4().hex
+        self._runs[run_id] = {
+            "run_id": run_id,
+            "name": request.name,
+            "parent": request.parent.id if request.parent else None,
+            "status": "RUNNING",
+            "start_ms": request.start_ms,
+            "end_ms": None,
+            "params": {},
+            "tags": {**request.tags, **request.keys},
+            "metrics": {},
+            "artifacts": [],
+        }
+        self._write()
+        return Run(run_id)
 
     def reopen(self, run: Run) -> None:
         """Set an ended run running again."""

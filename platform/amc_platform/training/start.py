@@ -42,7 +42,7 @@ def mask_token_id(model: Albef) -> int:
 def make_loader(spec: Experiment, model: Albef, group: WorkerGroup) -> TrainingLoader:
     """Batches of the training split for this worker."""
     data = spec.data
-    rows = read_rows(data.table, splits={data.split}, kinds=None if data.kinds is None else set(data.kinds))
+    rows = read_rows(data.table, splits=set(data.splits), kinds=None if data.kinds is None else set(data.kinds))
     config = LoaderConfig(
         images_per_batch=data.images_per_batch,
         phrases_per_image=data.phrases_per_image,

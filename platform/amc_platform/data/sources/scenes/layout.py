@@ -24,6 +24,8 @@ from amc_platform.data.sources.scenes.objects import (
 from amc_platform.data.sources.scenes.stencils import OVERSAMPLING, stencil
 
 UNSEEN = "unseen"
+ICONIC = "iconic"
+"""Split of scenes with one or two objects, from which words are learned without boxes; never evaluated."""
 LAYOUTS = {"grid": 0.4, "corner": 0.3, "twins": 0.3}
 CLEARANCE_FRAC = 0.08
 """Least distance, as a share of the image, by which a place or a relation is true or false."""
@@ -32,7 +34,7 @@ _POSITION_TRIES = 60
 
 def make_scene(rng: random.Random, split: str, index: int, image_size: int) -> Scene:
     """Draw a scene; in split `unseen` its first object has a pair that the other splits never show."""
-    layout = rng.choices(list(LAYOUTS), weights=list(LAYOUTS.values()))[0]
+    layout = ICONIC if split == ICONIC else rng.choices(list(LAYOUTS), weights=list(LAYOUTS.values()))[0]
     while True:
         pairs = _PAIRS[layout](rng, split == UNSEEN)
         objects = _place(
@@ -90,10 +92,19 @@ def _twins(rng: random.Random, unseen: bool) -> list[Pair]:
     return pairs
 
 
+def _iconic(rng: random.Random, unseen: bool) -> list[Pair]:
+    """One object, or two that share neither colour nor shape."""
+    first = _extra(rng, unseen, lambda _: True)
+    if rng.random() < 0.5:
+        return [first]
+    return [first, _extra(rng, unseen, lambda p: p.colour != first.colour and p.shape != first.shape)]
+
+
 _PAIRS: dict[str, Callable[[random.Random, bool], list[Pair]]] = {
     "grid": _grid,
     "corner": _corner,
     "twins": _twins,
+    ICONIC: _iconic,
 }
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 
 from amc_platform.data.rows import Phrase
-from amc_platform.data.sources.scenes.layout import CLEARANCE_FRAC, UNSEEN
+from amc_platform.data.sources.scenes.layout import CLEARANCE_FRAC, ICONIC, UNSEEN
 from amc_platform.data.sources.scenes.objects import (
     HELD_OUT_PAIRS,
     PLACES,
@@ -24,7 +24,7 @@ def listed_phrases(scene: Scene, rng: random.Random) -> tuple[Phrase, ...]:
     targets = [o for o in scene.objects if not unseen or o.pair in HELD_OUT_PAIRS]
     phrases = [] if unseen else list(_category(scene, rng))
     phrases += _attribute(scene, targets, rng)
-    phrases += _twin_phrases(scene, rng)
+    phrases += _iconic_places(scene, rng) if scene.split == ICONIC else _twin_phrases(scene, rng)
     return tuple({phrase.text: phrase for phrase in phrases}.values())
 
 
@@ -88,11 +88,20 @@ def _attribute(scene: Scene, targets: Collection[SceneObject], rng: random.Rando
     fitting = Counter(text for o in scene.objects for text in _attribute_texts(o))
     for o in targets:
         hard = _is_hard(o, scene)
-        wordings = 1 + (rng.random() < 0.25) if hard else int(rng.random() < 0.5)
+        wordings = 1 + (rng.random() < 0.25) if hard or scene.split == ICONIC else int(rng.random() < 0.5)
         for _ in range(wordings):
             text = _attribute_text(o, rng.random() < 0.25, rng.random() < 0.25)
             if fitting[text] == 1:
                 yield Phrase(text, (o.box,), "attribute", "", scene.split, hard)
+
+
+def _iconic_places(scene: Scene, rng: random.Random) -> Iterator[Phrase]:
+    """Where each object of an iconic scene clearly lies; nothing else has to be told apart from it."""
+    middle = (scene.image_size / 2, scene.image_size / 2)
+    for o in scene.objects:
+        places = [p for p, side in PLACES.items() if _lies(o.center, side, middle, CLEARANCE_FRAC * scene.image_size)]
+        for place in rng.sample(places, min(len(places), 1)):
+            yield Phrase(f"{_noun(o)} {place}", (o.box,), "spatial", "", scene.split, False)
 
 
 def _twin_phrases(scene: Scene, rng: random.Random) -> Iterator[Phrase]:

@@ -1,0 +1,122 @@
+"""From the folders of a plan's trials to the content of its report."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+from amc_models.errors import InputError
+from amc_platform.data.table import read_info
+from amc_platform.evaluation.comparison import compare
+from amc_platform.evaluation.gallery import read_gallery
+from amc_platform.evaluation.hits import Hit, accuracy_table, read_hits
+from amc_platform.evaluation.protocol import Protocol
+from amc_platform.reporting.content import Contrast, Curve, GalleryColumn, PageData, Series
+from amc_platform.reporting.table import ResultRow, baseline_rows, joined
+from amc_platform.search.plan import Plan, Row
+from amc_platform.tracking.reader import history
+from amc_platform.training.trial import TrialStatus
+
+CURVES = {
+    "train/loss_amc": "Attention mask loss",
+    "train/loss_itm": "Image-text matching loss",
+    "train/loss_mlm": "Masked language loss",
+}
+
+
+def page_data(plan: Plan, stamps: dict[str, str]) -> PageData:
+    """The report of a finished plan; `stamps` say what made it.
+
+    Raises InputError where a trial is not done, naming the command that does it.
+    """
+    unfinished = [job.label for job in plan.jobs if not job.done]
+    if unfinished:
+        raise InputError(f"{plan.source}: {', '.join(unfinished)} not done; `amc run {plan.source}` does it")
+    experiment = plan.experiment
+    splits = experiment.evaluation.splits
+    info = read_info(experiment.data.table)
+    protocol = Protocol.named(experiment.evaluation.protocol)
+    facts = {
+        "protocol": f"{protocol.name} {protocol.hash}",
+        "data": f"{info.source['source']} {info.content_hash}",
+        "seeds": ", ".join(str(seed) for seed in sorted({job.seed for job in plan.jobs})),
+        "trials": ", ".join(f"{_name(row, plan)}: {' '.join(job.identity for job in row.jobs)}" for row in plan.rows),
+        "training": _effort(plan),
+        **{name: stamps[name] for name in ("git.sha", "git.dirty", "versions.torch", "versions.ray") if name in stamps},
+    }
+    return PageData(
+        title=experiment.name,
+        claim=claim_of(plan.source),
+        command=f"amc run {plan.source}",
+        rows=tuple(_result(row, plan, splits) for row in plan.rows),
+        protocol=protocol,
+        baselines=baseline_rows(info.baselines, splits),
+        contrasts=_contrasts(plan, splits[0]),
+        gallery=_galleries(plan, splits[0]),
+        curves=tuple(_curves(plan)),
+        facts=tuple(facts.items()),
+    )
+
+
+def claim_of(spec: Path) -> str:
+    """The claim that the comment at the top of a spec states; empty where it states none."""
+    lines = itertools.takewhile(lambda line: line.startswith("#"), spec.read_text(encoding="utf-8").splitlines())
+    return next((line.partition("Claim:")[2].strip() for line in lines if "Claim:" in line), "")
+
+
+def _name(row: Row, plan: Plan) -> str:
+    return row.name or plan.experiment.name
+
+
+def _result(row: Row, plan: Plan, splits: Sequence[str]) -> ResultRow:
+    return ResultRow(
+        _name(row, plan),
+        tuple(
+            joined({split: accuracy_table(read_hits(job.evaluation(split) / "hits.parquet")) for split in splits})
+            for job in row.jobs
+        ),
+    )
+
+
+def _hits(row: Row, split: str) -> list[list[Hit]]:
+    return [read_hits(job.evaluation(split) / "hits.parquet") for job in row.jobs]
+
+
+def _contrasts(plan: Plan, split: str) -> tuple[Contrast, ...]:
+    """The last row against each of the others."""
+    *others, last = plan.rows
+    last_hits = _hits(last, split)
+    return tuple(
+        Contrast(f"{_name(last, plan)} − {_name(other, plan)}", compare(last_hits, _hits(other, split)))
+        for other in reversed(others)
+    )
+
+
+def _galleries(plan: Plan, split: str) -> tuple[GalleryColumn, ...]:
+    if not plan.experiment.evaluation.gallery:
+        return ()
+    return tuple(
+        GalleryColumn(_name(row, plan), tuple(read_gallery(row.jobs[0].evaluation(split) / "gallery")))
+        for row in plan.rows
+    )
+
+
+def _curves(plan: Plan) -> list[Curve]:
+    histories = [(row, [history(job.folder) for job in row.jobs]) for row in plan.rows]
+    curves: list[Curve] = []
+    for key, title in CURVES.items():
+        series = tuple(
+            Series(_name(row, plan), tuple((point.step, point.value) for point in points[key]))
+            for row, seeds in histories
+            for points in seeds
+            if key in points
+        )
+        if series:
+            curves.append(Curve(title, series))
+    return curves
+
+
+def _effort(plan: Plan) -> str:
+    statuses = [(job, TrialStatus.read(job.folder)) for job in plan.jobs]
+    seconds = sum(status.train_seconds for _, status in statuses)
+    workers = plan.experiment.cluster.workers
+    return f"{sum(status.steps for _, status in statuses)} steps in {seconds:.0f} s on {workers} workers"
