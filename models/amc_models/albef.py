@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -14,6 +15,8 @@ from amc_models.momentum import enqueue, gather_ranks, update_average
 from amc_models.text import TextEncoder
 from amc_models.tokenizer import Tokenizer
 from amc_models.vision import ImageEncoder
+
+M = TypeVar("M", bound=nn.Module)
 
 TEMPERATURE_RANGE = (0.001, 0.5)
 
@@ -94,21 +97,27 @@ class Albef(nn.Module):
             self.temp.clamp_(*TEMPERATURE_RANGE)
 
     def enqueue(
-        self, image_features: Float[Tensor, "pairs embedding"], text_features: Float[Tensor, "pairs embedding"]
+        self,
+        image_features: Float[Tensor, "pairs embedding"],
+        text_features: Float[Tensor, "pairs embedding"],
     ) -> None:
         """Add the momentum features of all ranks to the queues."""
         enqueue(self.image_queue, self.queue_ptr_img, gather_ranks(image_features))
         enqueue(self.text_queue, self.queue_ptr_txt, gather_ranks(text_features))
 
-    def tokenize(self, texts: Sequence[str]) -> tuple[Int[Tensor, "pairs length"], Bool[Tensor, "pairs length"]]:
+    def tokenize(
+        self, texts: Sequence[str]
+    ) -> tuple[Int[Tensor, "pairs length"], Bool[Tensor, "pairs length"]]:
         """Token ids and mask on the network's device, padded to the longest, never cut."""
         if self.tokenizer is None:
-            raise InputError("this network has no vocabulary; give Albef(config, tokenizer) or load a checkpoint with vocab.txt")
+            raise InputError(
+                "this network has no vocabulary; give Albef(config, tokenizer) or load a checkpoint with vocab.txt"
+            )
         tokens = self.tokenizer.batch(texts, max_length=self.config.max_positions, truncate=False)
         device = self.temp.device
         return tokens.input_ids.to(device), tokens.attention_mask.to(device)
 
 
-def _frozen_copy(module: nn.Module) -> nn.Module:
+def _frozen_copy(module: M) -> M:
     clone = copy.deepcopy(module)
     return clone.requires_grad_(False)

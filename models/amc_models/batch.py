@@ -33,7 +33,9 @@ class Batch:
 
     def to(self, device: torch.device) -> Self:
         """The same batch on `device`."""
-        return replace(self, **{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)})
+        return replace(
+            self, **{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)}
+        )
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,15 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from amc_models.errors import InputError
 
@@ -12,36 +20,43 @@ class AlbefConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    preset_name: Literal["base", "small", "custom"] = Field("custom", description="Preset these sizes started from.")
+    preset_name: Literal["base", "small", "custom"] = Field(
+        default="custom", description="Preset these sizes started from."
+    )
     image_size: PositiveInt = Field(description="Side of the square input image, in pixels.")
     patch_size: PositiveInt = Field(description="Side of a square patch, in pixels.")
     stem: Literal["patch", "convolution"] = Field(
-        "patch", description="How pixels become tokens: one linear map a patch (the paper), or strided convolutions."
+        default="patch",
+        description="How pixels become tokens: one linear map a patch (the paper), or strided convolutions.",
     )
     vision_width: PositiveInt = Field(description="Width of an image token.")
     vision_depth: PositiveInt = Field(description="Number of blocks of the image encoder.")
     vision_heads: PositiveInt = Field(description="Attention heads of the image encoder.")
     text_width: PositiveInt = Field(description="Width of a text token.")
     text_heads: PositiveInt = Field(description="Attention heads of the text and fusion layers.")
-    text_feedforward: PositiveInt = Field(description="Width of the feed-forward block of text and fusion layers.")
+    text_feedforward: PositiveInt = Field(
+        description="Width of the feed-forward block of text and fusion layers."
+    )
     text_layers: PositiveInt = Field(description="Text and fusion layers together.")
     fusion_layer: PositiveInt = Field(description="Index of the first fusion layer (from 0).")
     vocabulary_size: PositiveInt = Field(description="Entries of the WordPiece vocabulary.")
     max_positions: PositiveInt = Field(description="Longest text, in tokens, that has a position embedding.")
     embedding_size: PositiveInt = Field(description="Width of the contrastive features.")
     queue_size: PositiveInt = Field(description="Momentum features kept for the contrastive objective.")
-    momentum: float = Field(0.995, ge=0, lt=1, description="Decay m of the momentum copies.")
-    temperature: PositiveFloat = Field(0.07, description="Initial contrastive temperature.")
-    dropout: NonNegativeFloat = Field(0.1, lt=1, description="Dropout of text and fusion layers.")
+    momentum: float = Field(default=0.995, ge=0, lt=1, description="Decay m of the momentum copies.")
+    temperature: PositiveFloat = Field(default=0.07, description="Initial contrastive temperature.")
+    dropout: NonNegativeFloat = Field(default=0.1, lt=1, description="Dropout of text and fusion layers.")
     gradcam_layer: PositiveInt = Field(description="Layer (from 0) whose cross attention makes the heatmap.")
-    mask_size: PositiveInt = Field(description="Side, in pixels, at which heatmap and region mask are compared.")
+    mask_size: PositiveInt = Field(
+        description="Side, in pixels, at which heatmap and region mask are compared."
+    )
 
     @classmethod
     def preset(cls, name: str, **overrides: Any) -> Self:
         """Sizes of the preset `name` (`base`: the paper's ALBEF; `small`: for the scenes), with `overrides` on top."""
         if name not in PRESETS:
             raise InputError(f"model.preset: no preset '{name}'; choose one of {', '.join(PRESETS)}")
-        return cls(**{**PRESETS[name], "preset_name": name, **overrides})
+        return cls.model_validate({**PRESETS[name], "preset_name": name, **overrides})
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -49,11 +64,15 @@ class AlbefConfig(BaseModel):
             if getattr(self, width) % getattr(self, heads):
                 raise ValueError(f"{width} must be a multiple of {heads}")
         if self.stem == "convolution" and self.patch_size.bit_count() != 1:
-            raise ValueError("patch_size must be a power of 2 with stem convolution, which halves the image each time")
+            raise ValueError(
+                "patch_size must be a power of 2 with stem convolution, which halves the image each time"
+            )
         if self.image_size % self.patch_size:
             raise ValueError("image_size must be a multiple of patch_size")
         if not self.fusion_layer <= self.gradcam_layer < self.text_layers:
-            raise ValueError("gradcam_layer must be a fusion layer: fusion_layer <= gradcam_layer < text_layers")
+            raise ValueError(
+                "gradcam_layer must be a fusion layer: fusion_layer <= gradcam_layer < text_layers"
+            )
         return self
 
     @property

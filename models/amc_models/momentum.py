@@ -3,14 +3,13 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, distributed, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
-@torch.no_grad()
 def update_average(average: nn.Module, online: nn.Module, momentum: float) -> None:
     """average <- m * average + (1 - m) * online, over all parameters in one pass."""
-    torch._foreach_lerp_(  # noqa: SLF001 - the public name of a fused update over a list of tensors
-        [p.data for p in average.parameters()], [p.data for p in online.parameters()], 1.0 - momentum
-    )
+    update = get_ema_multi_avg_fn(momentum)
+    update(list(average.parameters()), list(online.parameters()), 0)
 
 
 @torch.no_grad()

@@ -101,6 +101,7 @@ class ResidualOutput(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, hidden: Tensor, residual: Tensor) -> Tensor:
+        """Project, add, normalise."""
         return self.LayerNorm(self.dropout(self.dense(hidden)) + residual)
 
 
@@ -121,6 +122,7 @@ class Intermediate(nn.Module):
         self.dense = nn.Linear(config.text_width, config.text_feedforward)
 
     def forward(self, hidden: Tensor) -> Tensor:
+        """Widen."""
         return F.gelu(self.dense(hidden))
 
 
@@ -165,6 +167,7 @@ class Embeddings(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, input_ids: Int[Tensor, "pairs length"]) -> Float[Tensor, "pairs length width"]:
+        """Embed."""
         length = input_ids.shape[1]
         words = self.word_embeddings(input_ids) + self.token_type_embeddings.weight[0]
         return self.dropout(self.LayerNorm(words + self.position_embeddings.weight[:length]))
@@ -198,6 +201,7 @@ class Transform(nn.Module):
         self.LayerNorm = nn.LayerNorm(config.text_width, eps=LAYER_NORM_EPS)
 
     def forward(self, hidden: Tensor) -> Tensor:
+        """Transform."""
         return self.LayerNorm(F.gelu(self.dense(hidden)))
 
 

@@ -40,7 +40,9 @@ class Tokenizer:
     def __init__(self, vocabulary: Sequence[str]) -> None:
         missing = [token for token in SPECIAL_TOKENS if token not in vocabulary]
         if missing or vocabulary[0] != "[PAD]":
-            raise InputError(f"vocabulary: needs [PAD] first and {', '.join(missing) or 'all special tokens'}")
+            raise InputError(
+                f"vocabulary: needs [PAD] first and {', '.join(missing) or 'all special tokens'}"
+            )
         self.vocabulary = tuple(vocabulary)
         self.ids = {token: index for index, token in enumerate(vocabulary)}
         self._pieces = WordPieceTokenizer(WordPiece(vocab=self.ids, unk_token="[UNK]"))
@@ -67,13 +69,18 @@ class Tokenizer:
 
     def batch(self, texts: Sequence[str], *, max_length: int, truncate: bool = True) -> TokenBatch:
         """[CLS] and tokens of each text, padded to the longest; cut to `max_length` ids or refused beyond it."""
-        rows = [[self.ids["[CLS]"], *e.ids] for e in self._pieces.encode_batch(list(texts), add_special_tokens=False)]
+        rows = [
+            [self.ids["[CLS]"], *e.ids]
+            for e in self._pieces.encode_batch(list(texts), add_special_tokens=False)
+        ]
         if truncate:
             rows = [row[:max_length] for row in rows]
         length = max((len(row) for row in rows), default=1)
         if length > max_length:
             longest = max(texts, key=len)
-            raise InputError(f"text of {length} tokens, the network takes {max_length}: {longest[:80]!r}; shorten it")
+            raise InputError(
+                f"text of {length} tokens, the network takes {max_length}: {longest[:80]!r}; shorten it"
+            )
         input_ids = torch.zeros(len(rows), length, dtype=torch.long)
         for index, row in enumerate(rows):
             input_ids[index, : len(row)] = torch.tensor(row)

@@ -1,6 +1,7 @@
 """Image encoder: the ViT of ALBEF, on timm."""
 
 import itertools
+import math
 from functools import partial
 
 import torch
@@ -27,13 +28,17 @@ class ConvolutionStem(nn.Module):
         widths = [in_chans, *(max(8, embed_dim >> (halvings - 1 - i)) for i in range(halvings))]
         self.convolutions = nn.Sequential(
             *(
-                nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False), nn.GroupNorm(1, b), nn.GELU())
+                nn.Sequential(
+                    nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False), nn.GroupNorm(1, b), nn.GELU()
+                )
                 for a, b in itertools.pairwise(widths)
             )
         )
         self.proj = nn.Conv2d(widths[-1], embed_dim, 1)
 
-    def forward(self, images: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images patches channels"]:
+    def forward(
+        self, images: Float[Tensor, "images 3 height width"]
+    ) -> Float[Tensor, "images patches channels"]:
         """Tokens row by row."""
         return self.proj(self.convolutions(images)).flatten(2).transpose(1, 2)
 
@@ -56,15 +61,30 @@ class ImageEncoder(VisionTransformer):
             embed_layer=PatchEmbed if config.stem == "patch" else ConvolutionStem,
             norm_layer=partial(nn.LayerNorm, eps=1e-6),
         )
+        if config.stem == "convolution":
+            self.pos_embed.data[:, 1:] = sine_positions(config.grid_size, config.vision_width)
         for block in self.blocks.modules():
             if isinstance(block, nn.Linear):
                 nn.init.trunc_normal_(block.weight, std=initial_std(config.vision_width))
 
-    def forward(
-        self, images: Float[Tensor, "images 3 height width"], attn_mask: None = None
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride] - no masks, and shapes instead
+        self, images: Float[Tensor, "images 3 height width"]
     ) -> Float[Tensor, "images tokens channels"]:
         """Encode normalised images; tokens = 1 + patches."""
         return self.forward_features(images)
+
+
+def sine_positions(grid_size: int, width: int) -> Float[Tensor, "patches channels"]:
+    """Sines and cosines of row and column, as the learnt positions start: sides are told apart from the first step.
+
+    Half the channels each; wave lengths from four grids down to two patches, amplitude 0.5.
+    """
+    frequencies = torch.logspace(math.log10(0.5 * math.pi / grid_size), math.log10(math.pi), width // 4)
+    angles = torch.arange(grid_size)[:, None] * frequencies
+    axis = 0.5 * torch.cat([angles.sin(), angles.cos()], dim=1)
+    rows = axis[:, None].expand(-1, grid_size, -1)
+    columns = axis[None].expand(grid_size, -1, -1)
+    return torch.cat([rows, columns], dim=2).flatten(0, 1)
 
 
 # CLIP's pixel statistics, with which the published code normalises.
@@ -72,7 +92,9 @@ PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
 PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-def normalise_pixels(images: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images 3 height width"]:
+def normalise_pixels(
+    images: Float[Tensor, "images 3 height width"],
+) -> Float[Tensor, "images 3 height width"]:
     """Pixels in [0, 1] to the network's input."""
     mean = torch.tensor(PIXEL_MEAN, dtype=images.dtype, device=images.device).view(3, 1, 1)
     std = torch.tensor(PIXEL_STD, dtype=images.dtype, device=images.device).view(3, 1, 1)

@@ -36,11 +36,15 @@ def load_config(folder: str | Path) -> AlbefConfig:
     """The sizes a checkpoint folder was saved with."""
     path = Path(folder) / CONFIG
     if not path.is_file():
-        raise InputError(f"{path}: not there; a checkpoint is a folder with {WEIGHTS}, {CONFIG} and {VOCABULARY}")
+        raise InputError(
+            f"{path}: not there; a checkpoint is a folder with {WEIGHTS}, {CONFIG} and {VOCABULARY}"
+        )
     try:
         return AlbefConfig(**json.loads(path.read_text(encoding="utf-8")))
     except (json.JSONDecodeError, TypeError, ValidationError) as error:
-        raise InputError(f"{path}: not a network config ({str(error).splitlines()[0]}); save the checkpoint again") from error
+        raise InputError(
+            f"{path}: not a network config ({str(error).splitlines()[0]}); save the checkpoint again"
+        ) from error
 
 
 def load_checkpoint(folder: str | Path, config: AlbefConfig | None = None) -> Albef:
@@ -56,15 +60,27 @@ def load_checkpoint(folder: str | Path, config: AlbefConfig | None = None) -> Al
     try:
         state = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: cannot be read as safetensors ({error}); save the checkpoint again") from error
+        raise InputError(
+            f"{path}: cannot be read as safetensors ({error}); save the checkpoint again"
+        ) from error
     wanted = model.state_dict()
-    shapes = [f"{k} {tuple(v.shape)} != {tuple(wanted[k].shape)}" for k, v in state.items() if k in wanted and v.shape != wanted[k].shape]
+    shapes = [
+        f"{k} {tuple(v.shape)} != {tuple(wanted[k].shape)}"
+        for k, v in state.items()
+        if k in wanted and v.shape != wanted[k].shape
+    ]
     unknown = [name for name in state if name not in wanted]
     missing = [name for name in wanted if name not in state]
     without_momentum = bool(missing) and all(any(mark in name for mark in MOMENTUM_MARKS) for name in missing)
-    for fault, names in (("of another shape", shapes), ("unknown", unknown), ("missing", [] if without_momentum else missing)):
+    for fault, names in (
+        ("of another shape", shapes),
+        ("unknown", unknown),
+        ("missing", [] if without_momentum else missing),
+    ):
         if names:
-            raise InputError(f"{path}: {len(names)} keys {fault}, first {', '.join(names[:3])}; is this the right network?")
+            raise InputError(
+                f"{path}: {len(names)} keys {fault}, first {', '.join(names[:3])}; is this the right network?"
+            )
     model.load_state_dict(state, strict=False)
     if without_momentum:
         model.reset_momentum()

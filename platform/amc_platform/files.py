@@ -2,7 +2,6 @@
 
 import errno
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -27,12 +26,16 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
         yield temporary
         if temporary.is_dir() and target.exists():
             shutil.rmtree(target)
-        os.replace(temporary, target)
+        temporary.replace(target)
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise InputError(f"{target}: no space left on the device; free some or write elsewhere") from error
+            raise InputError(
+                f"{target}: no space left on the device; free some or write elsewhere"
+            ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise InputError(f"{target}: cannot be written ({error.strerror}); choose another path") from error
+            raise InputError(
+                f"{target}: cannot be written ({error.strerror}); choose another path"
+            ) from error
         raise
     finally:
         if temporary.is_dir():

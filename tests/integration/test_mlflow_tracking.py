@@ -144,11 +144,15 @@ def test_every_point_arrives_once_over_three_commands(uri: str, tmp_path: Path) 
         journal.status("FINISHED")
     second, warnings = follow(uri, "amc/thrice", trial)
     assert (second, warnings) == (first, [])
-    assert assert_equal_to_journal(uri, first, folder) == 4001
+    # Steps 0 to 1999 of two metrics; of step 1500's loss the first writing counts.
+    assert assert_equal_to_journal(uri, first, folder) == 4000
+    losses = {metric.step: metric.value for metric in client.get_metric_history(first, "train/loss_amc")}
+    assert [losses[0], losses[1450], losses[1999]] == [1.0, 1 / 1451, 1 / 2000]
+    assert math.isnan(losses[1500])
 
     (folder / "tracked.json").unlink()  # as if every answer had been lost: all is sent again
     assert follow(uri, "amc/thrice", trial) == (first, [])
-    assert assert_equal_to_journal(uri, first, folder) == 4001
+    assert assert_equal_to_journal(uri, first, folder) == 4000
 
     run = client.get_run(first)
     ended = json.loads((folder / "journal.jsonl").read_text().splitlines()[-1])["time"]

@@ -83,7 +83,11 @@ class Case:
 
     def check(self, name: str, value: torch.Tensor) -> None:
         recorded = self.expected.get(name)
-        wanted = recorded.double() if recorded is not None else torch.tensor(self.scalars[name], dtype=torch.float64)
+        wanted = (
+            recorded.double()
+            if recorded is not None
+            else torch.tensor(self.scalars[name], dtype=torch.float64)
+        )
         deviation = (value.double().reshape(wanted.shape) - wanted).abs().max().item()
         assert deviation <= self.tolerance(name), f"{name}: {deviation:.2e} > {self.tolerance(name):.2e}"
 
@@ -96,9 +100,17 @@ def case_of(shared_dir: Path) -> Callable[[torch.dtype], Case]:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_losses(case_of: Callable[[torch.dtype], Case], dtype: torch.dtype) -> None:
     case = case_of(dtype)
-    objectives = Objectives(case.model, ObjectiveConfig(distillation_axis="sequence"), case.facts["special_ids"]["mask"])
+    objectives = Objectives(
+        case.model, ObjectiveConfig(distillation_axis="sequence"), case.facts["special_ids"]["mask"]
+    )
     losses = objectives(case.batch, case.facts["alpha"], case.draws)
-    for name, key in {"itc": "loss_ita", "itm": "loss_itm", "mlm": "loss_mlm", "amc": "loss_amc", "total": "loss_total"}.items():
+    for name, key in {
+        "itc": "loss_ita",
+        "itm": "loss_itm",
+        "mlm": "loss_mlm",
+        "amc": "loss_amc",
+        "total": "loss_total",
+    }.items():
         case.check(key, losses[name])
     losses["total"].backward()
     objectives.update_queues()
@@ -141,7 +153,10 @@ def test_encodings_and_heatmap(case_of: Callable[[torch.dtype], Case], dtype: to
     averages = similarities(image_keys, text_keys, image_keys, text_keys, *queues, model.temp)
     case.check("sim_i2t_targets", soft_targets(averages.image_to_text, case.facts["alpha"]))
     case.check("sim_t2i_targets", soft_targets(averages.text_to_image, case.facts["alpha"]))
-    for name, columns in (("neg_txt_weights", scores.image_to_text), ("neg_img_weights", scores.text_to_image)):
+    for name, columns in (
+        ("neg_txt_weights", scores.image_to_text),
+        ("neg_img_weights", scores.text_to_image),
+    ):
         # The published weights are not normalised after the diagonal is struck out; the draw does not see it.
         wanted = case.expected[name].double() / case.expected[name].double().sum(dim=1, keepdim=True)
         got = negative_weights(columns[:, : len(wanted)], batch.may_be_negative).double()
@@ -153,7 +168,9 @@ def test_encodings_and_heatmap(case_of: Callable[[torch.dtype], Case], dtype: to
         taps.append(probabilities)
         return probabilities
 
-    fused = model.text_encoder.fuse(text, batch.attention_mask, model.text_encoder.image_keys_values(image), tap=tap)
+    fused = model.text_encoder.fuse(
+        text, batch.attention_mask, model.text_encoder.image_keys_values(image), tap=tap
+    )
     logits = model.itm_head(fused[:, 0])
     gradient = attention_gradient(logits, taps[0], "logit", differentiable=True)
     raw = heatmap(taps[0], gradient, batch.attention_mask)

@@ -28,7 +28,10 @@ PROBED = (
 
 
 @pytest.mark.parametrize("loss", ["itc", "itm", "mlm", "amc"])
-@pytest.mark.parametrize("amc", [AmcLoss(gradient="loss", mean_hinge="sample"), AmcLoss(), CosineLoss(variant="cosine", normalise=False)])
+@pytest.mark.parametrize(
+    "amc",
+    [AmcLoss(gradient="loss", mean_hinge="sample"), AmcLoss(), CosineLoss(variant="cosine", normalise=False)],
+)
 def test_gradients_equal_finite_differences(loss: str, amc: AmcLoss | CosineLoss) -> None:
     model = tiny_model().eval()
     batch = tiny_batch()
@@ -105,7 +108,9 @@ def test_negatives_obey_what_is_allowed() -> None:
     allowed = torch.tensor([[0, 1, 0], [1, 0, 1], [0, 0, 0]]).bool()
     for _ in range(50):
         drawn = draw_negatives(torch.randn(3, 3), torch.randn(3, 3), allowed, "hard")
-        assert drawn.image_of_text[0] == 1 and drawn.image_of_text[1] in (0, 2) and drawn.image_of_text[2] == -1
+        assert (
+            drawn.image_of_text[0] == 1 and drawn.image_of_text[1] in (0, 2) and drawn.image_of_text[2] == -1
+        )
         assert drawn.text_of_image[0] == 1 and drawn.text_of_image[1] == 0 and drawn.text_of_image[2] == 1
 
 

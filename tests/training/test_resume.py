@@ -91,7 +91,9 @@ def test_kill_and_continue_equals_never_killed(tmp_path: Path, undisturbed: Tria
     assert all(torch.equal(ours[name], wanted[name]) for name in wanted) and ours.keys() == wanted.keys()
     for name, points in history(undisturbed.folder).items():
         if name != "train/pairs_per_second":
-            assert [(p.step, p.value) for p in history(job.folder)[name]] == [(p.step, p.value) for p in points]
+            assert [(p.step, p.value) for p in history(job.folder)[name]] == [
+                (p.step, p.value) for p in points
+            ]
 
 
 def test_a_torn_state_is_passed_over(tmp_path: Path) -> None:
@@ -116,6 +118,9 @@ def test_a_diverged_loss_stops_with_one_line(tmp_path: Path) -> None:
 
 def test_another_seed_or_margin_is_another_trial_but_another_record_is_not(tmp_path: Path) -> None:
     same = job_of(tmp_path)
-    assert job_of(tmp_path, "training.log_every=1", "evaluation.gallery=1", "name=other").identity == same.identity
+    assert (
+        job_of(tmp_path, "training.log_every=1", "evaluation.gallery=1", "name=other").identity
+        == same.identity
+    )
     for change in ("seed=1", "objective.amc.delta_1=0.2", "data.phrases_per_image=1", "cluster.workers=2"):
         assert job_of(tmp_path, change).identity != same.identity

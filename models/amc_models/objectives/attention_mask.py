@@ -9,12 +9,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from amc_models.objectives.config import AmcLoss, AttentionMaskLoss, CosineLoss, MaxLoss, MeanLoss, NoAttentionMask
+from amc_models.objectives.config import (
+    AmcLoss,
+    AttentionMaskLoss,
+    CosineLoss,
+    MaxLoss,
+    MeanLoss,
+    NoAttentionMask,
+)
 
 Maps = Float[Tensor, "pairs height width"]
 
 
-def mean_loss(heatmaps: Maps, masks: Maps, delta_1: float, hinge: Literal["batch", "sample"]) -> Float[Tensor, ""]:
+def mean_loss(
+    heatmaps: Maps, masks: Maps, delta_1: float, hinge: Literal["batch", "sample"]
+) -> Float[Tensor, ""]:
     """L_mean (eq. 7): max(0, mean of H outside M - mean of H inside M + Δ1).
 
     `sample`: the hinge of each pair, then their mean (paper). `batch`: one hinge on means pooled over all pixels

@@ -39,7 +39,10 @@ def soft_targets(momentum: Float[Tensor, "pairs columns"], alpha: float) -> Floa
 
 
 def contrastive_loss(
-    online: Similarities, momentum: Similarities, alpha: float, excluded: Bool[Tensor, "pairs pairs"] | None = None
+    online: Similarities,
+    momentum: Similarities,
+    alpha: float,
+    excluded: Bool[Tensor, "pairs pairs"] | None = None,
 ) -> Float[Tensor, ""]:
     """L_itc: soft cross-entropy, mean over pairs and both directions.
 

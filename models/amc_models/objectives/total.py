@@ -90,8 +90,10 @@ class Objectives(nn.Module):
     def _similarities(self, image: Tensor, text: Tensor) -> Similarities:
         """Features of the pairs against this step's momentum keys and the queues."""
         model = self.model
-        keys = self._keys or (image, text)
-        return similarities(image, text, *keys, model.image_queue, model.text_queue, model.temp)
+        image_keys, text_keys = self._keys or (image, text)
+        return similarities(
+            image, text, image_keys, text_keys, model.image_queue, model.text_queue, model.temp
+        )
 
     @staticmethod
     def _excluded(allowed: Bool[Tensor, "pairs pairs"]) -> Bool[Tensor, "pairs pairs"]:
@@ -108,11 +110,14 @@ class Objectives(nn.Module):
     ) -> dict[str, Tensor]:
         """L_itm, and L_amc on its positive pairs."""
         pairs = batch.input_ids.shape[0]
-        columns = [s.detach()[:, :pairs].float() for s in scores]
-        negatives = draws.negatives or draw_negatives(*columns, allowed, self.config.negatives)
+        images, texts = (s.detach()[:, :pairs].float() for s in scores)
+        negatives = draws.negatives or draw_negatives(images, texts, allowed, self.config.negatives)
         positive, maps = self._positive(batch, encoded)
         # -1 marks a missing negative; its row is computed with pair 0 and does not count.
-        image_of_text, text_of_image = negatives.image_of_text.clamp(min=0), negatives.text_of_image.clamp(min=0)
+        image_of_text, text_of_image = (
+            negatives.image_of_text.clamp(min=0),
+            negatives.text_of_image.clamp(min=0),
+        )
         other_images = [image.of(batch.image_index[image_of_text]) for image in encoded.keys_values]
         other_texts, other_masks = encoded.text[text_of_image], batch.attention_mask[text_of_image]
         negative = torch.cat(
@@ -168,7 +173,9 @@ class Objectives(nn.Module):
         )
 
         def states(encoder: TextEncoder, images: list[KeysValues]) -> Float[Tensor, "pairs length width"]:
-            return encoder.fuse(encoder.encode(masked.input_ids, batch.attention_mask), batch.attention_mask, images)
+            return encoder.fuse(
+                encoder.encode(masked.input_ids, batch.attention_mask), batch.attention_mask, images
+            )
 
         momentum = None
         if image_tokens_m is not None and alpha > 0:

@@ -38,7 +38,9 @@ def evaluate(
             done += images
             report(done, len(rows))
 
-        hits = evaluator.evaluate(heatmaps_of(model), rows, chosen, image_loader(model, chosen), progress=count)
+        hits = evaluator.evaluate(
+            heatmaps_of(model), rows, chosen, image_loader(model, chosen), progress=count
+        )
     if out is not None:
         write_hits(out, hits, chosen)
     groups = accuracy_table(hits)
@@ -47,8 +49,12 @@ def evaluate(
             name: {"percent": a.percent, "low": a.low, "high": a.high, "hits": a.hits, "total": a.total}
             for name, a in groups.items()
         }
-        print_json({"protocol": chosen.name, "protocol_hash": chosen.hash, "split": split, "pointing": accuracies})
+        print_json(
+            {"protocol": chosen.name, "protocol_hash": chosen.hash, "split": split, "pointing": accuracies}
+        )
         return
-    cells = [[name, f"{a.percent:.1f}", f"{a.low:.1f} to {a.high:.1f}", str(a.total)] for name, a in groups.items()]
+    cells = [
+        [name, f"{a.percent:.1f}", f"{a.low:.1f} to {a.high:.1f}", str(a.total)] for name, a in groups.items()
+    ]
     title = f"Pointing accuracy in per cent, protocol {chosen.name} ({chosen.hash}), split {split}"
     print_table(["phrases", "accuracy", "95 % interval", "n"], cells, title=title)

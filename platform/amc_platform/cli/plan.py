@@ -9,7 +9,8 @@ from amc_platform.cli.console import note, print_json, print_table
 
 SpecArgument = Annotated[Path, typer.Argument(help="Experiment file (YAML).", show_default=False)]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change a field; may be given several times.")
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=C", help="Change a field; may be given several times."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 

@@ -23,7 +23,9 @@ def run(
     with progress("scenes") as report_progress:
         made = ready_plan(spec, overrides or [], fresh=fresh, progress=report_progress)
     jobs, pending = made.jobs, made.pending
-    note(f"{made.experiment.name}: {len(jobs)} trials, {len(jobs) - len(pending)} done already, {len(pending)} to run")
+    note(
+        f"{made.experiment.name}: {len(jobs)} trials, {len(jobs) - len(pending)} done already, {len(pending)} to run"
+    )
     with recorded(made) as follower:
         carry_out(made, note)
         _report(made, as_json)
@@ -58,7 +60,9 @@ def _report(made: "Plan", as_json: bool) -> None:
     if data.gallery:
         write_figure(made.folder / "figure.png", data.gallery)
     if as_json:
-        print_json({"name": data.title, "rows": table_json(data.rows), "page": str(page), "facts": dict(data.facts)})
+        print_json(
+            {"name": data.title, "rows": table_json(data.rows), "page": str(page), "facts": dict(data.facts)}
+        )
         return
     heads, lines = table_texts(data.rows, data.baselines)
     print_table(heads, lines, title=f"{data.title}: pointing accuracy in per cent")

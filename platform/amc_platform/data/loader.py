@@ -7,13 +7,13 @@ from typing import Literal
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
 from amc_models.batch import Batch
 from amc_models.errors import InputError
 from amc_models.tokenizer import SPECIAL_TOKENS, Tokenizer
 from amc_models.vision import normalise_pixels
-from jaxtyping import Bool, Int
-from torch import Tensor
-
 from amc_platform.data.table import ImageRow, Phrase
 from amc_platform.data.transforms import decode, mask_of, resize, swap_sides
 
@@ -40,7 +40,12 @@ class TrainingLoader:
     """Draws batches for one worker out of `world_size`."""
 
     def __init__(
-        self, rows: Sequence[ImageRow], tokenizer: Tokenizer, config: LoaderConfig, rank: int = 0, world_size: int = 1
+        self,
+        rows: Sequence[ImageRow],
+        tokenizer: Tokenizer,
+        config: LoaderConfig,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         if len(rows) < config.images_per_batch:
             raise InputError(
@@ -81,7 +86,11 @@ class TrainingLoader:
         flipped = rng.random(len(rows)) < (0.5 if config.flip != "off" else 0.0)
         images = torch.stack([resize(decode(row), config.image_size) for row in rows])
         masks = torch.stack(
-            [self._mask(row, phrase, rng) for row, phrases in zip(rows, chosen, strict=True) for phrase in phrases]
+            [
+                self._mask(row, phrase, rng)
+                for row, phrases in zip(rows, chosen, strict=True)
+                for phrase in phrases
+            ]
         )
         index = torch.arange(len(rows)).repeat_interleave(config.phrases_per_image)
         pair_flipped = torch.from_numpy(flipped)[index]

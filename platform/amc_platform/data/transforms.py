@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from amc_models.errors import InputError
-
 from amc_platform.data.boxes import Box, region_mask
 from amc_platform.data.rows import ImageRow
 
@@ -25,7 +24,9 @@ def decode(row: ImageRow) -> UInt8[Tensor, "3 height width"]:
         with Image.open(io.BytesIO(row.image)) as image:
             pixels = np.array(image.convert("RGB"))
     except (OSError, UnidentifiedImageError) as error:
-        raise InputError(f"image {row.image_id}: cannot be decoded ({error}); prepare the table again") from error
+        raise InputError(
+            f"image {row.image_id}: cannot be decoded ({error}); prepare the table again"
+        ) from error
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
@@ -39,7 +40,9 @@ def resize(
     if pixels.shape[1:] == (size, size):
         return pixels
     mode, _, antialias = how.partition("_")
-    resized = F.interpolate(pixels[None], (size, size), mode=mode, align_corners=False, antialias=bool(antialias))
+    resized = F.interpolate(
+        pixels[None], (size, size), mode=mode, align_corners=False, antialias=bool(antialias)
+    )
     return resized[0].clamp(0, 1)
 
 

@@ -95,7 +95,9 @@ def _claimed(job: TrialJob) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InputError(f"{job.folder}: another amc run trains {job.label}; wait for it, then run this again") from error
+            raise InputError(
+                f"{job.folder}: another amc run trains {job.label}; wait for it, then run this again"
+            ) from error
         yield
 
 

@@ -60,7 +60,9 @@ def make_plan(spec: Path, overrides: Sequence[str] = ()) -> Plan:
     experiment = load_experiment(spec, overrides)
     data = experiment.data
     if not data.table.is_file() and data.prepare is None:
-        raise InputError(f"{spec}: data.table: {data.table} is not there; make it with `amc prepare`, or set data.prepare")
+        raise InputError(
+            f"{spec}: data.table: {data.table} is not there; make it with `amc prepare`, or set data.prepare"
+        )
     data_hash = read_info(data.table).content_hash if data.table.is_file() else UNKNOWN
     trials = expand_trials(spec, overrides)
     rows: dict[str, list[Trial]] = {}

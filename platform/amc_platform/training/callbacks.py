@@ -51,13 +51,16 @@ class LossMeter:
         self.seconds += elapsed
         pairs = self.job.experiment.data.images_per_batch * self.job.experiment.data.phrases_per_image
         if self.journal is not None:
-            speed = {"train/lr": learning_rate, "train/pairs_per_second": pairs * self._count / elapsed}
-            self.journal.metrics(step + 1, values | speed)
+            pace = {"train/lr": learning_rate, "train/pairs_per_second": pairs * self._count / elapsed}
+            self.journal.metrics(step + 1, values | pace)
         for name, value in values.items():
             if not math.isfinite(value):
-                raise InputError(f"training: {name} is {value} at step {step + 1}; lower training.lr or set training.clip_norm")
+                raise InputError(
+                    f"training: {name} is {value} at step {step + 1}; lower training.lr or set training.clip_norm"
+                )
         total = values["train/loss_total"]
-        self.report(f"{self.job.label}: step {step + 1}/{spec.steps}, loss {total:.3f}, {pairs * self._count / elapsed:.0f} pairs/s")
+        speed = f"{pairs * self._count / elapsed:.0f} pairs/s"
+        self.report(f"{self.job.label}: step {step + 1}/{spec.steps}, loss {total:.3f}, {speed}")
         self._sums, self._count = {}, 0
 
 
@@ -83,7 +86,9 @@ class Validation:
             self.journal.metrics(step + 1, pointing_metrics(self.job, split, hits))
 
 
-def evaluate_split(job: TrialJob, model: Albef, split: str, group: WorkerGroup, journal: Journal | None) -> None:
+def evaluate_split(
+    job: TrialJob, model: Albef, split: str, group: WorkerGroup, journal: Journal | None
+) -> None:
     """Hits of a split as Parquet, its accuracies as metrics, its gallery as pictures."""
     rows = read_rows(job.experiment.data.table, splits={split})
     hits = _hits(job, model, rows, group)
@@ -95,7 +100,10 @@ def evaluate_split(job: TrialJob, model: Albef, split: str, group: WorkerGroup, 
     journal.artifact(folder / "hits.parquet", f"evaluations/{split}")
     if job.experiment.evaluation.gallery:
         chosen = gallery_rows(rows, job.experiment.evaluation.gallery)
-        write_gallery(folder / "gallery", take_shots(heatmaps_of(model), chosen, protocol, image_loader(model, protocol)))
+        write_gallery(
+            folder / "gallery",
+            take_shots(heatmaps_of(model), chosen, protocol, image_loader(model, protocol)),
+        )
         journal.artifact(folder / "gallery", f"evaluations/{split}/gallery")
 
 

@@ -36,7 +36,9 @@ def load_state(folder: Path, model: Albef, optimizer: torch.optim.Optimizer) -> 
         try:
             state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
         except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-            logger.warning("%s cannot be read (%s); the one before it is used", path, str(error).splitlines()[0])
+            logger.warning(
+                "%s cannot be read (%s); the one before it is used", path, str(error).splitlines()[0]
+            )
             continue
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])

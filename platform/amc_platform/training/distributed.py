@@ -20,7 +20,11 @@ class WorkerGroup:
     @classmethod
     def current(cls) -> Self:
         """The group torch.distributed was initialised with."""
-        device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+        device = (
+            torch.device("cuda", torch.cuda.current_device())
+            if torch.cuda.is_available()
+            else torch.device("cpu")
+        )
         if not distributed.is_initialized():
             return cls(0, 1, device)
         return cls(distributed.get_rank(), distributed.get_world_size(), device)

@@ -65,7 +65,11 @@ def train(
         for step, batch in enumerate(loader.batches(done, spec.training.steps), start=done):
             meter.add(step, stepper.step(batch, step), stepper.rate)
             validation.after(step, model)
-            if group.leads and (step + 1) % spec.training.checkpoint_every == 0 and step + 1 < spec.training.steps:
+            if (
+                group.leads
+                and (step + 1) % spec.training.checkpoint_every == 0
+                and step + 1 < spec.training.steps
+            ):
                 save_state(job.states, step + 1, model, stepper.optimizer)
         status.train_seconds += meter.seconds
     status.steps = spec.training.steps

@@ -22,7 +22,9 @@ def start_model(spec: Experiment) -> Albef:
     tokenizer = _vocabulary(spec.vocabulary)
     size = len(tokenizer.vocabulary)
     if size != spec.model.vocabulary_size:
-        raise InputError(f"model.vocabulary_size: {spec.model.vocabulary_size}, but {spec.vocabulary} has {size} entries")
+        raise InputError(
+            f"model.vocabulary_size: {spec.model.vocabulary_size}, but {spec.vocabulary} has {size} entries"
+        )
     return Albef(spec.model, tokenizer)
 
 
@@ -42,7 +44,9 @@ def mask_token_id(model: Albef) -> int:
 def make_loader(spec: Experiment, model: Albef, group: WorkerGroup) -> TrainingLoader:
     """Batches of the training split for this worker."""
     data = spec.data
-    rows = read_rows(data.table, splits=set(data.splits), kinds=None if data.kinds is None else set(data.kinds))
+    rows = read_rows(
+        data.table, splits=set(data.splits), kinds=None if data.kinds is None else set(data.kinds)
+    )
     config = LoaderConfig(
         images_per_batch=data.images_per_batch,
         phrases_per_image=data.phrases_per_image,
@@ -60,5 +64,7 @@ def make_loader(spec: Experiment, model: Albef, group: WorkerGroup) -> TrainingL
 
 def _tokenizer(model: Albef) -> Tokenizer:
     if model.tokenizer is None:
-        raise InputError("start_from: the checkpoint has no vocab.txt, so texts cannot be read; add the file to its folder")
+        raise InputError(
+            "start_from: the checkpoint has no vocab.txt, so texts cannot be read; add the file to its folder"
+        )
     return model.tokenizer

@@ -40,7 +40,11 @@ class TrialJob:
 
     def evaluation(self, split: str) -> Path:
         """Folder of the hits and the gallery of a split; another protocol is another folder."""
-        return self.folder / "evaluations" / f"{split}-{evaluation_identity(self.identity, self.protocol_hash, split)}"
+        return (
+            self.folder
+            / "evaluations"
+            / f"{split}-{evaluation_identity(self.identity, self.protocol_hash, split)}"
+        )
 
     @property
     def trained(self) -> bool:

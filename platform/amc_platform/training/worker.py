@@ -47,7 +47,9 @@ def train_on_ray(jobs: Sequence[TrialJob], cluster: ClusterSpec, progress: Path)
             _worker,
             train_loop_config={"task": WorkerTask(tuple(jobs), progress)},
             scaling_config=ScalingConfig(
-                num_workers=cluster.workers, use_gpu=cluster.gpus_per_worker > 0, resources_per_worker=resources
+                num_workers=cluster.workers,
+                use_gpu=cluster.gpus_per_worker > 0,
+                resources_per_worker=resources,
             ),
             # A fresh name: under an old one Ray would resume from its own snapshot and skip the loop.
             run_config=RunConfig(
@@ -101,7 +103,9 @@ def _ray(cluster: ClusterSpec) -> Iterator[None]:
             logging_level=logging.ERROR,
         )
     except ConnectionError as error:
-        raise InputError(f"cluster.address: no Ray at {cluster.address} ({error}); start it, or leave the field out") from error
+        raise InputError(
+            f"cluster.address: no Ray at {cluster.address} ({error}); start it, or leave the field out"
+        ) from error
     try:
         yield
     finally:
@@ -117,7 +121,10 @@ def _check_resources(cluster: ClusterSpec, wait_s: float = 10.0) -> None:
     """Refuse at once what the cluster can never place."""
     import ray
 
-    wanted = {"CPU": cluster.workers * cluster.cpus_per_worker, "GPU": cluster.workers * cluster.gpus_per_worker}
+    wanted = {
+        "CPU": cluster.workers * cluster.cpus_per_worker,
+        "GPU": cluster.workers * cluster.gpus_per_worker,
+    }
     deadline = time.monotonic() + wait_s
     while True:
         there = ray.cluster_resources()

@@ -99,7 +99,11 @@ def _iconic_places(scene: Scene, rng: random.Random) -> Iterator[Phrase]:
     """Where each object of an iconic scene clearly lies; nothing else has to be told apart from it."""
     middle = (scene.image_size / 2, scene.image_size / 2)
     for o in scene.objects:
-        places = [p for p, side in PLACES.items() if _lies(o.center, side, middle, CLEARANCE_FRAC * scene.image_size)]
+        places = [
+            p
+            for p, side in PLACES.items()
+            if _lies(o.center, side, middle, CLEARANCE_FRAC * scene.image_size)
+        ]
         for place in rng.sample(places, min(len(places), 1)):
             yield Phrase(f"{_noun(o)} {place}", (o.box,), "spatial", "", scene.split, False)
 
