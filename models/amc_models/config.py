@@ -18,7 +18,7 @@ from amc_models.errors import InputError
 class AlbefConfig(BaseModel):
     """Everything that fixes the shape of an ALBEF network and how it updates its momentum copies."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     preset_name: Literal["base", "small", "custom"] = Field(
         default="custom", description="Preset these sizes started from."
@@ -105,13 +105,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "patch_size": 8,
         "stem": "convolution",
         "vision_width": 128,
-        "vision_depth": 4,
+        "vision_depth": 3,
         "vision_heads": 4,
         "text_width": 128,
         "text_heads": 4,
         "text_feedforward": 256,
         "text_layers": 4,
-        "fusion_layer": 2,
+        "fusion_layer": 1,
         "vocabulary_size": 37,
         "max_positions": 24,
         "embedding_size": 64,

@@ -62,6 +62,7 @@ class ImageEncoder(VisionTransformer):
             norm_layer=partial(nn.LayerNorm, eps=1e-6),
         )
         if config.stem == "convolution":
+            assert self.pos_embed is not None
             self.pos_embed.data[:, 1:] = sine_positions(config.grid_size, config.vision_width)
         for block in self.blocks.modules():
             if isinstance(block, nn.Linear):

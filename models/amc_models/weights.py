@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from amc_models.albef import Albef
 from amc_models.config import AlbefConfig
@@ -26,7 +26,8 @@ def save_checkpoint(model: Albef, folder: str | Path, *, momentum: bool = True) 
         for name, tensor in model.state_dict().items()
         if momentum or not any(mark in name for mark in MOMENTUM_MARKS)
     }
-    save_file(state, folder / WEIGHTS, metadata={"format": "amc-1"})
+    # As bytes, since safetensors' own writer makes files that only their owner can read.
+    (folder / WEIGHTS).write_bytes(save(state, metadata={"format": "amc-1"}))
     (folder / CONFIG).write_text(model.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
     if model.tokenizer is not None:
         model.tokenizer.save(folder / VOCABULARY)

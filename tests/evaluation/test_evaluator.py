@@ -12,9 +12,9 @@ from torch import Tensor
 from amc_models.errors import InputError
 from amc_platform.data.boxes import Box
 from amc_platform.data.table import ImageRow, Phrase
+from amc_platform.data.transforms import decode, resize
 from amc_platform.evaluation.evaluator import evaluate
 from amc_platform.evaluation.gallery import draw_shot, gallery_rows, read_gallery, take_shots, write_gallery
-from amc_platform.evaluation.images import protocol_image
 from amc_platform.evaluation.overlay import HIT, MISS, colormap, heatmap_overlay
 from amc_platform.evaluation.protocol import Protocol
 
@@ -57,12 +57,12 @@ class Reader:
 
 
 def load(of: ImageRow) -> Float[Tensor, "3 h w"]:
-    return protocol_image(of, SCENES, SIDE)
+    return resize(decode(of), SIDE, SCENES.resize)
 
 
 def test_each_phrase_is_scored_and_each_image_encoded_once() -> None:
     wrong = Phrase("points at 0,3", (Box(0, 0, 4, 4),), "spatial", "people", "test", True)
-    rows = [row("a", [phrase("at 1,2"), wrong]), row("b", [phrase("at 3,0")]), row("c", [phrase("at 2,2")])]
+    rows = [row("a", [phrase("at 1,2"), wrong]), row("b", [phrase("at 2,1")]), row("c", [phrase("at 2,2")])]
     network, done = Reader(), []
     hits = evaluate(network, rows, SCENES, load, images_per_batch=2, progress=done.append)
     assert network.batches == [(2, 3), (1, 1)]

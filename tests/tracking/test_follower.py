@@ -1,5 +1,6 @@
 """The follower, on the JSONL tracker and on trackers that fail."""
 
+import itertools
 import json
 import threading
 import time
@@ -200,6 +201,24 @@ def test_a_tracker_that_never_answers_is_one_line_in_time(tmp_path: Path) -> Non
         f"{tmp_path}/runs.jsonl (no answer in time); "
         "the journals keep it, and the next run of the same command sends it"
     )
+
+
+def test_a_writer_faster_than_the_tracker_keeps_back_no_other_trial(tmp_path: Path) -> None:
+    with Journal(tmp_path / "busy") as journal:
+        journal.metrics(0, {"busy": 0.0})
+        steps = itertools.count(1)
+
+        def before(points: Sequence[Point]) -> None:
+            if points[0].key == "busy":
+                journal.metrics(next(steps), {"busy": 0.0})
+
+        write(tmp_path / "calm", range(3))
+        tracker = Recorder(tmp_path / "runs.jsonl", before)
+        with follower(tracker) as following:
+            following.follow(trial(tmp_path / "busy", "busy"))
+            following.follow(trial(tmp_path / "calm", "calm"))
+            eventually(lambda: ("loss", 2, 1.0) in tracker.points)
+            following.close(timeout_s=0.5)
 
 
 def test_what_is_refused_is_named_and_holds_up_nothing(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from tiny import tiny_batch, tiny_model
-from torch import distributed, multiprocessing
+from torch import distributed
+from torch.multiprocessing.spawn import spawn
 
 from amc_models.batch import Batch
 from amc_models.objectives.config import ObjectiveConfig
@@ -45,7 +46,7 @@ def worker(rank: int, folder: str) -> None:
 
 
 def test_two_workers_equal_the_mean_of_their_halves(tmp_path: Path) -> None:
-    multiprocessing.spawn(worker, args=(str(tmp_path),), nprocs=2)
+    spawn(worker, args=(str(tmp_path),), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
     alone: list[dict[str, torch.Tensor]] = []
     for rank in range(2):

@@ -44,7 +44,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> TrialJob:
 
 
 def test_trains_evaluates_and_records(undisturbed: TrialJob) -> None:
-    assert undisturbed.done and undisturbed.state == "done"
+    assert undisturbed.done
+    assert undisturbed.state == "done"
     points = history(undisturbed.folder)
     assert [point.step for point in points["train/loss_total"]] == [2, 4, 6, 8]
     assert [point.step for point in points["val/scenes/pointing"]] == [4, 8]
@@ -52,7 +53,8 @@ def test_trains_evaluates_and_records(undisturbed: TrialJob) -> None:
     accuracy = 100 * sum(hit.hit for hit in hits) / len(hits)
     assert points["test/scenes/pointing"][0].value == pytest.approx(accuracy)
     status = TrialStatus.read(undisturbed.folder)
-    assert status.state == "finished" and status.world_sizes == ((0, 1),)
+    assert status.state == "finished"
+    assert status.world_sizes == ((0, 1),)
     assert not list(undisturbed.states.glob("*.pt"))
 
 
@@ -78,7 +80,8 @@ def test_kill_and_continue_equals_never_killed(tmp_path: Path, undisturbed: Tria
     process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "spec.yaml")])
     deadline = time.monotonic() + 120
     while not list(job.states.glob("step-*4.pt")):
-        assert process.poll() is None and time.monotonic() < deadline, "no checkpoint was written"
+        assert process.poll() is None, "it ended before its first checkpoint"
+        assert time.monotonic() < deadline, "no checkpoint was written"
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -88,7 +91,8 @@ def test_kill_and_continue_equals_never_killed(tmp_path: Path, undisturbed: Tria
     resumed_at = TrialStatus.read(job.folder).world_sizes[-1][0]
     assert 0 < resumed_at < 8
     ours, wanted = (load_file(j.model / "model.safetensors") for j in (job, undisturbed))
-    assert all(torch.equal(ours[name], wanted[name]) for name in wanted) and ours.keys() == wanted.keys()
+    assert all(torch.equal(ours[name], wanted[name]) for name in wanted)
+    assert ours.keys() == wanted.keys()
     for name, points in history(undisturbed.folder).items():
         if name != "train/pairs_per_second":
             assert [(p.step, p.value) for p in history(job.folder)[name]] == [

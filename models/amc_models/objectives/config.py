@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, field_valid
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class NoAttentionMask(_Section):
@@ -19,7 +19,7 @@ class _HeatmapLoss(_Section):
     weight: NonNegativeFloat = Field(default=1.0, description="Weight of this objective in the total.")
     gradient: Literal["logit", "loss"] = Field(
         default="logit",
-        description="What the heatmap's gradient is of: the match logit (published) or minus the matching loss (eq. 5).",
+        description="Gradient of what: of the match logit (published) or of minus the matching loss (eq. 5).",
     )
     normalise: bool = Field(
         default=True, description="Scale each heatmap to [0, 1] first (published) or leave it (paper)."
@@ -94,10 +94,10 @@ class ObjectiveConfig(_Section):
         )
 
     distillation: float = Field(
-        0.4, ge=0, le=1, description="Weight α of the momentum network's soft targets."
+        default=0.4, ge=0, le=1, description="Weight α of the momentum network's soft targets."
     )
     distillation_warmup_steps: int = Field(
-        0, ge=0, description="Steps over which α rises from 0 (published: the first epoch)."
+        default=0, ge=0, description="Steps over which α rises from 0 (published: the first epoch)."
     )
     distillation_axis: Literal["vocabulary", "sequence"] = Field(
         default="vocabulary",

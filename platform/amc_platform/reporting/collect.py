@@ -39,9 +39,15 @@ def page_data(plan: Plan, stamps: dict[str, str]) -> PageData:
         "protocol": f"{protocol.name} {protocol.hash}",
         "data": f"{info.source['source']} {info.content_hash}",
         "seeds": ", ".join(str(seed) for seed in sorted({job.seed for job in plan.jobs})),
-        "trials": ", ".join(f"{_name(row, plan)}: {' '.join(job.identity for job in row.jobs)}" for row in plan.rows),
+        "trials": ", ".join(
+            f"{_name(row, plan)}: {' '.join(job.identity for job in row.jobs)}" for row in plan.rows
+        ),
         "training": _effort(plan),
-        **{name: stamps[name] for name in ("git.sha", "git.dirty", "versions.torch", "versions.ray") if name in stamps},
+        **{
+            name: stamps[name]
+            for name in ("git.sha", "git.dirty", "versions.torch", "versions.ray")
+            if name in stamps
+        },
     }
     return PageData(
         title=experiment.name,
@@ -59,7 +65,9 @@ def page_data(plan: Plan, stamps: dict[str, str]) -> PageData:
 
 def claim_of(spec: Path) -> str:
     """The claim that the comment at the top of a spec states; empty where it states none."""
-    lines = itertools.takewhile(lambda line: line.startswith("#"), spec.read_text(encoding="utf-8").splitlines())
+    lines = itertools.takewhile(
+        lambda line: line.startswith("#"), spec.read_text(encoding="utf-8").splitlines()
+    )
     return next((line.partition("Claim:")[2].strip() for line in lines if "Claim:" in line), "")
 
 
@@ -71,7 +79,9 @@ def _result(row: Row, plan: Plan, splits: Sequence[str]) -> ResultRow:
     return ResultRow(
         _name(row, plan),
         tuple(
-            joined({split: accuracy_table(read_hits(job.evaluation(split) / "hits.parquet")) for split in splits})
+            joined(
+                {split: accuracy_table(read_hits(job.evaluation(split) / "hits.parquet")) for split in splits}
+            )
             for job in row.jobs
         ),
     )

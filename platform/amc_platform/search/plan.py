@@ -84,7 +84,7 @@ def _jobs(trials: Sequence[Trial], data_hash: str) -> tuple[TrialJob, ...]:
             # Nothing is drawn at random, so all seeds are the same trial.
             spec = spec.model_copy(update={"seed": 0})
         identity = training_identity(
-            spec, data_hash=data_hash, start_hash=_hash_of_start(spec.start_from), code_format=CODE_FORMAT
+            spec, data_hash=data_hash, start_hash=_hash_of_start(spec), code_format=CODE_FORMAT
         )
         folder = spec.output / "trials" / identity
         protocol = Protocol.named(spec.evaluation.protocol).hash
@@ -92,14 +92,21 @@ def _jobs(trials: Sequence[Trial], data_hash: str) -> tuple[TrialJob, ...]:
     return tuple(jobs.values())
 
 
-def _hash_of_start(folder: Path | None) -> str | None:
-    """Content of the checkpoint a training starts from."""
-    if folder is None:
-        return None
+def _hash_of_start(spec: Experiment) -> str | None:
+    """Content of the checkpoint a training starts from, or of the vocabulary file of random weights."""
+    files: list[Path] = []
+    if spec.start_from is not None:
+        files = [spec.start_from / name for name in ("model.safetensors", "config.json", "vocab.txt")]
+    elif spec.vocabulary != "scenes":
+        files = [Path(spec.vocabulary)]
     digest = hashlib.sha256()
-    for name in ("model.safetensors", "config.json", "vocab.txt"):
-        path = folder / name
+    for path in files:
         if not path.is_file():
-            raise InputError(f"start_from: {path} is not there; name the folder of a checkpoint")
+            field, wanted = (
+                ("vocabulary", "a vocab.txt")
+                if spec.start_from is None
+                else ("start_from", "a checkpoint's folder")
+            )
+            raise InputError(f"{field}: {path} is not there; name {wanted}")
         digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:16] if files else None

@@ -65,18 +65,22 @@ class TrialStream:
         return (self._run.id if self._run else self._remembered().get("run_id")) or None
 
     def pump(self, parent: Run, expired: Callable[[], bool]) -> None:
-        """Send all that is new, until `expired`. Raises what the tracker raises; the next call goes on."""
+        """Send what is new, until `expired`. Raises what the tracker raises; the next call goes on."""
         reader = self._reader or self._open(parent)
-        while reader is not None and not expired():
+        if reader is None:
+            return
+        # What is written meanwhile is left to the next call: a busy writer must not keep back other trials.
+        end = self._journal.stat().st_size
+        while self._offset < end and not expired():
             self._pending = self._pending or reader.next_batch()
             if self._pending is None:
-                self._send_artifacts(expired)
-                return
+                break
             self._send(self._pending)
             self._offset, self._pending = self._pending.end, None
             self._remember()
             if reader.damaged:
                 self._tell(f"{self._journal}: damaged lines were left out")
+        self._send_artifacts(expired)
 
     def interrupt(self) -> None:
         """Set a run that has not ended to KILLED; a resumed training sets it running again."""

@@ -1,0 +1,147 @@
+"""`amc run` as a user runs it: Ray Train with two workers, a killed driver, MLflow in SQLite, the report."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from small_experiment import write_experiment
+
+AMC = str(Path(sys.executable).parent / "amc")
+TRIALS = [
+    {"name": "base", "set": {"training.steps": 0, "training.warmup_steps": 0}},
+    {"name": "control", "set": {"objective.amc.variant": "none"}},
+    {"name": "amc", "set": {}},
+]
+
+
+def amc(folder: Path, *arguments: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [AMC, *arguments], cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str], int]:
+    """A folder in which a run was killed with its driver after a checkpoint, then given again."""
+    folder = tmp_path_factory.mktemp("run")
+    # Long enough that the driver can be killed between two checkpoints of the last trial.
+    training = {
+        "steps": 60,
+        "lr": 0.01,
+        "lr_min": 0.001,
+        "warmup_steps": 2,
+        "log_every": 5,
+        "checkpoint_every": 5,
+        "clip_norm": 1.0,
+    }
+    spec = write_experiment(
+        folder, "test/run", training=training, cluster={"workers": 2}, search={"trials": TRIALS}
+    )
+    with (folder / "first.log").open("w") as log:
+        driver = subprocess.Popen([AMC, "run", str(spec)], cwd=folder, stdout=log, stderr=log)
+        try:
+            deadline = time.monotonic() + 400
+            while not list((folder / "runs" / "trials").glob("*/checkpoints/step-*.pt")):
+                assert driver.poll() is None, (folder / "first.log").read_text()
+                assert time.monotonic() < deadline, (folder / "first.log").read_text()
+                time.sleep(0.02)
+            partial = len(list((folder / "runs" / "trials").glob("*/checkpoints/step-*.pt")))
+        finally:
+            driver.send_signal(signal.SIGKILL)
+            driver.wait()
+    # Ray's processes notice that their driver is gone.
+    time.sleep(5)
+    return folder, amc(folder, "run", str(spec)), partial
+
+
+def runs_of(folder: Path) -> tuple[MlflowClient, Run, dict[str, Run]]:
+    client = MlflowClient(f"sqlite:///{folder}/runs/mlflow.db")
+    (experiment,) = [e for e in client.search_experiments() if e.name == "amc/test/run"]
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    children = {run.data.tags["trial"]: run for run in runs if "mlflow.parentRunId" in run.data.tags}
+    assert len(runs) == 1 + len(TRIALS) == 1 + len(children)
+    return client, parent, children
+
+
+def test_the_same_command_goes_on_after_the_driver_was_killed(
+    finished: tuple[Path, subprocess.CompletedProcess[str], int],
+) -> None:
+    folder, done, partial = finished
+    assert done.returncode == 0, done.stderr
+    assert partial > 0
+    assert "tracking:" not in done.stderr
+    statuses = [json.loads(p.read_text()) for p in (folder / "runs" / "trials").glob("*/status.json")]
+    assert [status["state"] for status in statuses] == ["finished"] * 3
+    starts = [[step for step, _ in status["world_sizes"]] for status in statuses]
+    assert any(len(steps) == 2 and steps[1] > 0 for steps in starts), starts
+    assert all(size == 2 for status in statuses for _, size in status["world_sizes"])
+
+
+def test_a_finished_run_is_recognised(finished: tuple[Path, subprocess.CompletedProcess[str], int]) -> None:
+    folder, first, _ = finished
+    models = sorted((folder / "runs" / "trials").glob("*/model/model.safetensors"))
+    before = [path.stat().st_mtime_ns for path in models]
+    again = amc(folder, "run", str(folder / "spec.yaml"), "--json")
+    assert again.returncode == 0, again.stderr
+    assert "3 done already, 0 to run" in again.stderr
+    assert [path.stat().st_mtime_ns for path in models] == before
+    rows = json.loads(again.stdout)["rows"]
+    assert [row["name"] for row in rows] == ["base", "control", "amc"]
+    assert (folder / "runs" / "test-run" / "report.html").is_file()
+    assert "page:" in first.stdout
+
+
+def test_mlflow_holds_every_point_once(
+    finished: tuple[Path, subprocess.CompletedProcess[str], int],
+) -> None:
+    folder, _, _ = finished
+    client, parent, children = runs_of(folder)
+    assert parent.info.status == "FINISHED"
+    for name in ("control", "amc"):
+        run = children[name]
+        assert run.info.status == "FINISHED"
+        history = client.get_metric_history(run.info.run_id, "train/loss_total")
+        assert sorted(metric.step for metric in history) == list(range(5, 61, 5))
+        assert run.data.params["training.steps"] == "60"
+        for tag in (
+            "git.sha",
+            "config.hash",
+            "data.hash",
+            "protocol.hash",
+            "seed",
+            "world_size",
+            "versions.torch",
+        ):
+            assert run.data.tags[tag], tag
+        assert "test/scenes/pointing/attribute" in run.data.metrics
+        assert "val/scenes/pointing" in run.data.metrics
+        top = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
+        assert "evaluations" in top
+        gallery = client.list_artifacts(run.info.run_id, "evaluations/test/gallery")
+        assert sum(artifact.path.endswith(".png") for artifact in gallery) == 2
+    assert "train/loss_amc" in children["amc"].data.metrics
+    assert "train/loss_amc" not in children["control"].data.metrics
+    assert {"spec.yaml", "report.html"} <= {a.path for a in client.list_artifacts(parent.info.run_id)}
+
+
+def test_wrong_input_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    spec = write_experiment(tmp_path)
+    for change, wanted in {
+        "objective.amc.dleta_1=0.1": "did you mean delta_1?",
+        "objective.amc.delta_1=-1": "delta_1",
+        "data.table=nowhere.csv": "ends in .parquet",
+        "evaluation.protocol=scene": "did you mean scenes?",
+        "cluster.gpus_per_worker=1": "GPU",
+    }.items():
+        done = amc(tmp_path, "run", str(spec), "--set", change)
+        assert done.returncode == 2, (change, done.stderr)
+        assert wanted in done.stderr.strip().splitlines()[-1]
+        assert "Traceback" not in done.stderr
+        assert not list(tmp_path.glob("runs/**/model.safetensors"))
