@@ -110,7 +110,7 @@ def test_negatives_obey_what_is_allowed() -> None:
     torch.manual_seed(0)
     allowed = torch.tensor([[0, 1, 0], [1, 0, 1], [0, 0, 0]]).bool()
     for _ in range(50):
-        drawn = draw_negatives(torch.randn(3, 3), torch.randn(3, 3), allowed, "hard")
+        drawn = draw_negatives(torch.randn(3, 3), torch.randn(3, 3), allowed)
         assert drawn.image_of_text[0] == 1
         assert drawn.image_of_text[1] in (0, 2)
         assert drawn.image_of_text[2] == -1
@@ -123,13 +123,13 @@ def test_hard_negatives_follow_the_similarities() -> None:
     torch.manual_seed(0)
     allowed = ~torch.eye(3, dtype=torch.bool)
     scores = torch.log(torch.tensor([[1.0, 3.0, 1.0], [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]))
-    drawn = torch.stack([draw_negatives(scores, scores, allowed, "hard").image_of_text for _ in range(4000)])
+    drawn = torch.stack([draw_negatives(scores, scores, allowed).image_of_text for _ in range(4000)])
     assert (drawn[:, 0] == 1).float().mean().item() == pytest.approx(0.75, abs=0.03)
 
 
 def test_a_single_image_has_no_negatives() -> None:
     with pytest.raises(InputError, match="at least two different images"):
-        draw_negatives(torch.zeros(2, 2), torch.zeros(2, 2), torch.zeros(2, 2, dtype=torch.bool), "hard")
+        draw_negatives(torch.zeros(2, 2), torch.zeros(2, 2), torch.zeros(2, 2, dtype=torch.bool))
 
 
 def test_known_matches_leave_the_contrast() -> None:

@@ -1,8 +1,9 @@
 """Which objectives are trained, with what weight, and every choice on which paper and published code differ."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, field_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 
 class _Section(BaseModel):
@@ -116,3 +117,16 @@ class ObjectiveConfig(_Section):
     negatives: Literal["hard", "uniform"] = Field(
         default="hard", description="How ITM draws negatives among the allowed ones."
     )
+
+    @model_validator(mode="after")
+    def _hard_negatives_need_contrast(self) -> Self:
+        if self.itm and not self.itc and self.negatives == "hard":
+            raise PydanticCustomError(
+                "spec",
+                "{problem}",
+                {
+                    "path": "negatives",
+                    "problem": "hard ones are picked by the features that itc trains, and itc is 0; say uniform",
+                },
+            )
+        return self

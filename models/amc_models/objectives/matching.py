@@ -1,7 +1,5 @@
 """Image-text matching (ITM) with negatives drawn from the batch."""
 
-from typing import Literal
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -24,11 +22,10 @@ def draw_negatives(
     image_to_text: Float[Tensor, "pairs pairs"],
     text_to_image: Float[Tensor, "pairs pairs"],
     allowed: Bool[Tensor, "pairs pairs"],
-    how: Literal["hard", "uniform"],
 ) -> Negatives:
     """One negative image a phrase and one negative phrase an image, the whole batch at once.
 
-    `allowed[p, q]`: phrase p may be a negative for the image of pair q. `hard` draws by similarity, `uniform` evenly.
+    `allowed[p, q]`: phrase p may be a negative for the image of pair q. Drawn by similarity; equal ones draw evenly.
     Raises InputError where no pair has a negative (a batch of one image).
     """
     if not allowed.any():
@@ -36,8 +33,6 @@ def draw_negatives(
             "data.images_per_batch: no pair of this batch has a negative for image-text matching; "
             "a worker needs at least two different images a step"
         )
-    if how == "uniform":
-        image_to_text, text_to_image = torch.zeros_like(image_to_text), torch.zeros_like(text_to_image)
     return Negatives(
         image_of_text=_draw(negative_weights(text_to_image, allowed)),
         text_of_image=_draw(negative_weights(image_to_text, allowed.T)),

@@ -57,16 +57,14 @@ class Objectives(nn.Module):
         allowed = batch.may_be_negative[:, batch.image_index]
 
         losses: dict[str, Tensor] = {}
-        scores = text_features @ image_features.T / model.temp
-        similar = Similarities(scores.T, scores)
-        image_tokens_m = None
+        image_tokens_m, similar = None, None
         if weights["itc"] or (weights["mlm"] and alpha):
             with torch.no_grad():
                 image_tokens_m, image_keys = model.encode_image(batch.images, momentum=True)
                 _, text_keys = model.encode_text(batch.input_ids, batch.attention_mask, momentum=True)
-                self._keys = (image_keys[batch.image_index], text_keys)
-                momentum = self._similarities(*self._keys)
-            similar = self._similarities(image_features, text_features)
+                self._keys = image_keys[batch.image_index], text_keys
+                momentum = self._similarities(*self._keys, self._keys)
+            similar = self._similarities(image_features, text_features, self._keys)
             losses["itc"] = contrastive_loss(similar, momentum, alpha, self._excluded(allowed))
         losses |= self._matching(batch, encoded, similar, allowed, draws)
         if weights["mlm"]:
@@ -87,13 +85,10 @@ class Objectives(nn.Module):
             self.model.enqueue(*self._keys)
             self._keys = None
 
-    def _similarities(self, image: Tensor, text: Tensor) -> Similarities:
+    def _similarities(self, image: Tensor, text: Tensor, keys: tuple[Tensor, Tensor]) -> Similarities:
         """Features of the pairs against this step's momentum keys and the queues."""
         model = self.model
-        image_keys, text_keys = self._keys or (image, text)
-        return similarities(
-            image, text, image_keys, text_keys, model.image_queue, model.text_queue, model.temp
-        )
+        return similarities(image, text, *keys, model.image_queue, model.text_queue, model.temp)
 
     @staticmethod
     def _excluded(allowed: Bool[Tensor, "pairs pairs"]) -> Bool[Tensor, "pairs pairs"]:
@@ -104,14 +99,12 @@ class Objectives(nn.Module):
         self,
         batch: Batch,
         encoded: Encoded,
-        scores: Similarities,
+        scores: Similarities | None,
         allowed: Bool[Tensor, "pairs pairs"],
         draws: Draws,
     ) -> dict[str, Tensor]:
         """L_itm, and L_amc on its positive pairs."""
-        pairs = batch.input_ids.shape[0]
-        images, texts = (s.detach()[:, :pairs].float() for s in scores)
-        negatives = draws.negatives or draw_negatives(images, texts, allowed, self.config.negatives)
+        negatives = draws.negatives or self._negatives(scores, allowed)
         positive, maps = self._positive(batch, encoded)
         # -1 marks a missing negative; its row is computed with pair 0 and does not count.
         image_of_text, text_of_image = (
@@ -130,8 +123,19 @@ class Objectives(nn.Module):
         losses = {"itm": matching_loss(positive, negative, exists)}
         if maps is not None and not isinstance(self.config.amc, NoAttentionMask):
             chosen = upsample(maps[batch.has_region], batch.region_masks.shape[-1])
-            losses["amc"] = attention_mask_loss(chosen, batch.region_masks[batch.has_region], self.config.amc)
+            masks = batch.region_masks[batch.has_region]
+            losses["amc"] = (
+                attention_mask_loss(chosen, masks, self.config.amc) if len(masks) else 0.0 * maps.sum()
+            )
         return losses
+
+    def _negatives(self, scores: Similarities | None, allowed: Bool[Tensor, "pairs pairs"]) -> Negatives:
+        pairs = allowed.shape[0]
+        if scores is None or self.config.negatives == "uniform":
+            evenly = torch.zeros(allowed.shape, device=allowed.device)
+            return draw_negatives(evenly, evenly, allowed)
+        image_to_text, text_to_image = (columns.detach()[:, :pairs].float() for columns in scores)
+        return draw_negatives(image_to_text, text_to_image, allowed)
 
     def _positive(self, batch: Batch, encoded: Encoded) -> tuple[Tensor, Tensor | None]:
         """Match logits of the positive pairs and, where AMC is trained, their differentiable heatmaps."""

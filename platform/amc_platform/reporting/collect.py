@@ -36,7 +36,6 @@ def page_data(plan: Plan, stamps: dict[str, str]) -> PageData:
     info = read_info(experiment.data.table)
     protocol = Protocol.named(experiment.evaluation.protocol)
     facts = {
-        "protocol": f"{protocol.name} {protocol.hash}",
         "data": f"{info.source['source']} {info.content_hash}",
         "seeds": ", ".join(str(seed) for seed in sorted({job.seed for job in plan.jobs})),
         "trials": ", ".join(
