@@ -5,12 +5,15 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from small_experiment import write_experiment
+
+from amc_platform.data.table import read_rows, write_table
 
 AMC = str(Path(sys.executable).parent / "amc")
 TRIALS = [
@@ -145,3 +148,35 @@ def test_wrong_input_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
         assert wanted in done.stderr.strip().splitlines()[-1]
         assert "Traceback" not in done.stderr
         assert not list(tmp_path.glob("runs/**/model.safetensors"))
+
+
+def test_an_unreadable_image_ends_all_workers_with_one_line(
+    finished: tuple[Path, subprocess.CompletedProcess[str], int], tmp_path: Path
+) -> None:
+    folder, _, _ = finished
+    rows = read_rows(folder / "scenes.parquet")
+    broken = [replace(row, image=b"no picture") if row.image_id == "train-000007" else row for row in rows]
+    spec = write_experiment(tmp_path, cluster={"workers": 2}, tracking={"kind": "none"})
+    write_table(tmp_path / "scenes.parquet", broken, source={"source": "scenes"}, baselines=None)
+    done = amc(tmp_path, "run", str(spec))
+    assert done.returncode == 2, done.stderr
+    assert "image train-000007: cannot be decoded" in done.stderr.strip().splitlines()[-1]
+
+
+def test_evaluate_counts_what_the_run_counted(
+    finished: tuple[Path, subprocess.CompletedProcess[str], int],
+) -> None:
+    folder, _, _ = finished
+    _, _, children = runs_of(folder)
+    model = folder / "runs" / "trials" / children["amc"].data.tags["amc.identity"] / "model"
+    done = amc(folder, "evaluate", str(model), "--on", str(folder / "scenes.parquet"), "--json")
+    assert done.returncode == 0, done.stderr
+    pointing = json.loads(done.stdout)["pointing"]
+    for group in ("attribute", "hard"):
+        recorded = children["amc"].data.metrics[f"test/scenes/pointing/{group}"]
+        assert pointing[group]["percent"] == pytest.approx(recorded)
+    picture = folder / "scene.png"
+    picture.write_bytes(read_rows(folder / "scenes.parquet", splits={"test"})[0].image)
+    drawn = amc(folder, "explain", str(model), str(picture), "a red star")
+    assert drawn.returncode == 0, drawn.stderr
+    assert (folder / "heatmap.png").read_bytes().startswith(b"\x89PNG")

@@ -37,12 +37,17 @@ def contrast_texts(contrast: Contrast) -> tuple[list[str], list[list[str]]]:
             group,
             signed(of_group.difference),
             f"{signed(of_group.low)} to {signed(of_group.high)}",
-            *([ABSENT if of_group.p is None else f"{of_group.p:.2g}"] if tested else []),
+            *([ABSENT if of_group.p is None else p_text(of_group.p)] if tested else []),
             str(of_group.phrases),
         ]
         for group, of_group in contrast.groups.items()
     ]
     return heads, lines
+
+
+def p_text(p: float) -> str:
+    """A probability; one below the smallest float is not said to be zero."""
+    return f"{p:.2g}" if p > 0 else "< 1e-300"
 
 
 def signed(value: float) -> str:

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -84,6 +85,8 @@ class Validation:
         if self.journal is not None:
             split = self.job.experiment.evaluation.validation_split
             self.journal.metrics(step + 1, pointing_metrics(self.job, split, hits))
+            folder = self.job.folder / "validation" / f"step-{step + 1:08d}"
+            _draw_gallery(self.job, model, self.rows, folder, f"validation/step-{step + 1:08d}", self.journal)
 
 
 def evaluate_split(
@@ -94,17 +97,25 @@ def evaluate_split(
     hits = _hits(job, model, rows, group)
     if not group.leads or journal is None:
         return
-    folder, protocol = job.evaluation(split), Protocol.named(job.experiment.evaluation.protocol)
-    write_hits(folder / "hits.parquet", hits, protocol)
+    folder = job.evaluation(split)
+    write_hits(folder / "hits.parquet", hits, Protocol.named(job.experiment.evaluation.protocol))
     journal.metrics(job.experiment.training.steps, pointing_metrics(job, split, hits))
     journal.artifact(folder / "hits.parquet", f"evaluations/{split}")
-    if job.experiment.evaluation.gallery:
-        chosen = gallery_rows(rows, job.experiment.evaluation.gallery)
-        write_gallery(
-            folder / "gallery",
-            take_shots(heatmaps_of(model), chosen, protocol, image_loader(model, protocol)),
+    _draw_gallery(job, model, rows, folder / "gallery", f"evaluations/{split}/gallery", journal)
+
+
+def _draw_gallery(
+    job: TrialJob, model: Albef, rows: Sequence[ImageRow], folder: Path, to: str, journal: Journal
+) -> None:
+    """Heatmaps of the spec's number of fixed phrases, as pictures in `folder` and among the run's artifacts."""
+    count = job.experiment.evaluation.gallery
+    if count:
+        protocol = Protocol.named(job.experiment.evaluation.protocol)
+        shots = take_shots(
+            heatmaps_of(model), gallery_rows(rows, count), protocol, image_loader(model, protocol)
         )
-        journal.artifact(folder / "gallery", f"evaluations/{split}/gallery")
+        write_gallery(folder, shots)
+        journal.artifact(folder, to)
 
 
 def pointing_metrics(job: TrialJob, split: str, hits: Sequence[Hit]) -> dict[str, float]:

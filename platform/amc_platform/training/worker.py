@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from amc_models.errors import InputError
+from amc_platform.files import write_text
 from amc_platform.spec import ClusterSpec
 from amc_platform.training.trial import TrialJob
 
@@ -28,6 +29,11 @@ class WorkerTask:
     progress: Path
     """File that rank 0 appends lines to, for people to read."""
 
+    @property
+    def fault(self) -> Path:
+        """File in which a worker leaves the message of an InputError."""
+        return self.progress.with_suffix(".fault")
+
 
 def train_on_ray(jobs: Sequence[TrialJob], cluster: ClusterSpec, progress: Path) -> None:
     """Train and evaluate `jobs` in one worker group. Blocks until all are done.
@@ -38,6 +44,8 @@ def train_on_ray(jobs: Sequence[TrialJob], cluster: ClusterSpec, progress: Path)
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
+    task = WorkerTask(tuple(jobs), progress)
+    task.fault.unlink(missing_ok=True)
     with _ray(cluster), tempfile.TemporaryDirectory(prefix="amc-ray-train-") as storage:
         _check_resources(cluster)
         resources = {"CPU": cluster.cpus_per_worker}
@@ -45,7 +53,7 @@ def train_on_ray(jobs: Sequence[TrialJob], cluster: ClusterSpec, progress: Path)
             resources["GPU"] = cluster.gpus_per_worker
         trainer = TorchTrainer(
             _worker,
-            train_loop_config={"task": WorkerTask(tuple(jobs), progress)},
+            train_loop_config={"task": task},
             scaling_config=ScalingConfig(
                 num_workers=cluster.workers,
                 use_gpu=cluster.gpus_per_worker > 0,
@@ -58,17 +66,21 @@ def train_on_ray(jobs: Sequence[TrialJob], cluster: ClusterSpec, progress: Path)
                 failure_config=FailureConfig(max_failures=cluster.max_failures),
             ),
         )
-        fault = trainer.fit().return_value
-    if fault:
-        raise InputError(fault)
+        try:
+            trainer.fit()
+        finally:
+            if task.fault.exists():
+                raise InputError(task.fault.read_text(encoding="utf-8"))
 
 
-def _worker(config: dict[str, Any]) -> str:
-    """Runs on every worker; returns the message of an InputError, which no restart would mend."""
+def _worker(config: dict[str, Any]) -> None:
+    """Runs on every worker. No restart mends an InputError, so a group that is restarted after one leaves at once."""
     from amc_platform.training.distributed import WorkerGroup
     from amc_platform.training.loop import run_trial
 
     task: WorkerTask = config["task"]
+    if task.fault.exists():
+        return
     group = WorkerGroup.current()
 
     def report(line: str) -> None:
@@ -80,8 +92,9 @@ def _worker(config: dict[str, Any]) -> str:
         for job in task.jobs:
             run_trial(job, group, report)
     except InputError as error:
-        return str(error)
-    return ""
+        # The other ranks may be waiting for this one: the failure ends them too.
+        write_text(task.fault, str(error))
+        raise
 
 
 @contextmanager
