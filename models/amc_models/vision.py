@@ -78,11 +78,11 @@ class ImageEncoder(VisionTransformer):
 def sine_positions(grid_size: int, width: int) -> Float[Tensor, "patches channels"]:
     """Sines and cosines of row and column, as the learnt positions start: sides are told apart from the first step.
 
-    Half the channels each; wave lengths from four grids down to two patches, amplitude 0.5.
+    Half the channels each; wave lengths from four grids down to two patches.
     """
     frequencies = torch.logspace(math.log10(0.5 * math.pi / grid_size), math.log10(math.pi), width // 4)
     angles = torch.arange(grid_size)[:, None] * frequencies
-    axis = 0.5 * torch.cat([angles.sin(), angles.cos()], dim=1)
+    axis = torch.cat([angles.sin(), angles.cos()], dim=1)
     rows = axis[:, None].expand(-1, grid_size, -1)
     columns = axis[None].expand(grid_size, -1, -1)
     return torch.cat([rows, columns], dim=2).flatten(0, 1)
