@@ -25,7 +25,7 @@ def decode(row: ImageRow) -> UInt8[Tensor, "3 height width"]:
             pixels = np.array(image.convert("RGB"))
     except (OSError, UnidentifiedImageError) as error:
         raise InputError(
-            f"image {row.image_id}: cannot be decoded ({error}); prepare the table again"
+            f"image {row.image_id}: cannot be decoded as PNG or JPEG; prepare the table again"
         ) from error
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
