@@ -175,7 +175,7 @@ def test_no_file_names_this_machine_or_a_registry() -> None:
     # Put together here, so that this file does not hold them either.
     hosts = [
         ("pypi", "org"),
-        ("pythonhosted", "org"),
+        ("python" + "hosted", "org"),
         ("registry", "npmjs"),
         ("deb", "debian"),
         ("download", "pytorch"),
