@@ -18,7 +18,8 @@ class ConvolutionStem(nn.Module):
     """3x3 convolutions of stride 2 down to the patch grid, then a linear map a token.
 
     A ViT of a few layers learns shapes from linear patches slowly (Xiao et al., "Early Convolutions Help Transformers
-    See Better", 2021); the scenes' small network needs them within minutes.
+    See Better", 2021); the scenes' small network needs them within minutes. With padding on both sides a token looks
+    at the pixels around patch_size times its index, half a patch up and left of a linear patch's middle.
     """
 
     def __init__(self, img_size: int, patch_size: int, in_chans: int, embed_dim: int, **_: object) -> None:
