@@ -15,11 +15,11 @@ from amc_models.text import initial_std
 
 
 class ConvolutionStem(nn.Module):
-    """3x3 convolutions of stride 2 down to the patch grid, then a linear map a token.
+    """4x4 convolutions of stride 2 down to the patch grid, then a linear map a token.
 
     A ViT of a few layers learns shapes from linear patches slowly (Xiao et al., "Early Convolutions Help Transformers
-    See Better", 2021); the scenes' small network needs them within minutes. With padding on both sides a token looks
-    at the pixels around patch_size times its index, half a patch up and left of a linear patch's middle.
+    See Better", 2021); the scenes' small network needs them within minutes. An even kernel keeps a token centred on its
+    patch, where the heatmap's upsampling puts it; an odd one would shift it half a patch up and left.
     """
 
     def __init__(self, img_size: int, patch_size: int, in_chans: int, embed_dim: int, **_: object) -> None:
@@ -30,7 +30,7 @@ class ConvolutionStem(nn.Module):
         self.convolutions = nn.Sequential(
             *(
                 nn.Sequential(
-                    nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False), nn.GroupNorm(1, b), nn.GELU()
+                    nn.Conv2d(a, b, 4, stride=2, padding=1, bias=False), nn.GroupNorm(1, b), nn.GELU()
                 )
                 for a, b in itertools.pairwise(widths)
             )

@@ -23,11 +23,20 @@ def test_small_starts_with_them_and_base_with_noise() -> None:
     assert linear.pos_embed.std().item() == pytest.approx(0.02, rel=0.1)
 
 
-def test_stem_makes_tokens_row_by_row_around_multiples_of_the_patch() -> None:
+def test_stem_centres_a_token_on_its_patch() -> None:
     torch.manual_seed(0)
     stem = ConvolutionStem(img_size=32, patch_size=8, in_chans=3, embed_dim=16)
-    image = torch.zeros(1, 3, 32, 32)
-    image[..., 7:10, 23:26] = 5.0  # around row 8, column 24
-    changed = (stem(image) - stem(torch.zeros(1, 3, 32, 32)))[0].abs().amax(1)
     assert stem.num_patches == 16
-    assert int(changed.argmax()) == 4 * 1 + 3
+    image = torch.zeros(1, 3, 32, 32, requires_grad=True)
+    for convolution in (m for m in stem.modules() if isinstance(m, torch.nn.Conv2d)):
+        torch.nn.init.constant_(convolution.weight, 0.01)
+    stem.convolutions = torch.nn.Sequential(
+        *(m for m in stem.modules() if isinstance(m, torch.nn.Conv2d) and m is not stem.proj)
+    )
+    # With equal kernels a token's view is symmetric: its middle is the patch's, row 1 and column 2 of the grid.
+    stem(image)[0, 4 * 1 + 2].sum().backward()
+    assert image.grad is not None
+    seen = image.grad[0].sum(0)
+    at = torch.arange(32) + 0.5
+    assert float((seen.sum(1) * at).sum() / seen.sum()) == pytest.approx(8 * 1.5)
+    assert float((seen.sum(0) * at).sum() / seen.sum()) == pytest.approx(8 * 2.5)
