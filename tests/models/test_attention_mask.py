@@ -38,6 +38,18 @@ def test_hinge_at_its_corner_and_a_one_pixel_mask() -> None:
     assert max_loss(maps, mask, 0.625).item() == 0.125
 
 
+def test_a_mask_of_ones_has_no_outside() -> None:
+    maps = MAPS.clone().requires_grad_()
+    everywhere = torch.ones_like(MASKS)
+    # means inside: .5 and .35; nothing outside: 0
+    assert mean_loss(maps, everywhere, 0.4, "sample").item() == pytest.approx(0.025)
+    assert mean_loss(maps, everywhere, 0.5, "batch").item() == pytest.approx(0.5 - 0.425)
+    assert max_loss(maps, everywhere, 0.9).item() == pytest.approx(0.05)
+    mean_loss(maps, everywhere, 0.5, "batch").backward()
+    assert maps.grad is not None
+    torch.testing.assert_close(maps.grad, torch.full_like(MAPS, -1 / 8))
+
+
 def test_variants_combine_the_two() -> None:
     mean, peak = mean_loss(MAPS, MASKS, 0.3, "batch"), max_loss(MAPS, MASKS, 0.7)
     both = AmcLoss(lambda_1=0.25, lambda_2=0.5, delta_1=0.3, delta_2=0.7)

@@ -27,11 +27,14 @@ def mean_loss(
     """L_mean (eq. 7): max(0, mean of H outside M - mean of H inside M + Δ1).
 
     `sample`: the hinge of each pair, then their mean (paper). `batch`: one hinge on means pooled over all pixels
-    of the batch (published), where large regions weigh more.
+    of the batch (published), where large regions weigh more. The mean over no pixel at all (a region that covers
+    its image has no outside) is 0, as L_max has it, where the published code divides by zero.
     """
     dims = (0, 1, 2) if hinge == "batch" else (1, 2)
-    inside = (heatmaps * masks).sum(dims) / masks.sum(dims)
-    outside = (heatmaps * (1 - masks)).sum(dims) / (1 - masks).sum(dims)
+    inside, outside = (
+        (heatmaps * where).sum(dims) / torch.where((pixels := where.sum(dims)) > 0, pixels, 1.0)
+        for where in (masks, 1 - masks)
+    )
     return (outside - inside + delta_1).clamp(min=0).mean()
 
 

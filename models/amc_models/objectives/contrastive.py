@@ -38,13 +38,13 @@ def soft_targets(momentum: Float[Tensor, "pairs columns"], alpha: float) -> Floa
     return targets
 
 
-def contrastive_loss(
+def contrastive_terms(
     online: Similarities,
     momentum: Similarities,
     alpha: float,
     excluded: Bool[Tensor, "pairs pairs"] | None = None,
-) -> Float[Tensor, ""]:
-    """L_itc: soft cross-entropy, mean over pairs and both directions.
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Soft cross-entropy from image to text and from text to image, mean over pairs.
 
     `excluded[p, q]`: phrase p is known to hold for the image of pair q (own pair not marked); such columns of the
     batch are taken out of both softmaxes, since they are no negatives.
@@ -58,4 +58,15 @@ def contrastive_loss(
             scores, keys = scores.masked_fill(out, -1e4), keys.masked_fill(out, -1e4)
         targets = soft_targets(keys, alpha)
         losses.append(-(scores.log_softmax(dim=1) * targets).sum(dim=1).mean())
-    return (losses[0] + losses[1]) / 2
+    return losses[0], losses[1]
+
+
+def contrastive_loss(
+    online: Similarities,
+    momentum: Similarities,
+    alpha: float,
+    excluded: Bool[Tensor, "pairs pairs"] | None = None,
+) -> Float[Tensor, ""]:
+    """L_itc: mean of the two directions of `contrastive_terms`."""
+    image_to_text, text_to_image = contrastive_terms(online, momentum, alpha, excluded)
+    return (image_to_text + text_to_image) / 2

@@ -1,0 +1,1 @@
+"""What the network is measured against: recorded numbers and plain implementations of the same mathematics."""
