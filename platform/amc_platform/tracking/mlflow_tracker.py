@@ -69,6 +69,8 @@ class MlflowTracker:
                 importlib.import_module("sqlalchemy.orm").configure_mappers()
         for name in ("mlflow", "alembic", "urllib3"):
             logging.getLogger(name).setLevel(logging.ERROR)
+        # It prints a traceback and raises; what is raised is told in one line, or waited out, by whoever catches it.
+        logging.getLogger("mlflow.store.db").setLevel(logging.CRITICAL)
 
     def open_run(self, request: RunRequest) -> Run:
         """Find the run by its keys, or make it."""
