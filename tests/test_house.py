@@ -34,6 +34,7 @@ HOMES = {
         "platform/amc_platform/training/worker.py",
         "platform/amc_platform/search/tune.py",
         "platform/amc_platform/jobs/",
+        "platform/amc_platform/data/ray_pool.py",
     ),
     "mlflow": ("platform/amc_platform/tracking/",),
 }

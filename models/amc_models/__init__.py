@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from amc_models.config import AlbefConfig as AlbefConfig
     from amc_models.errors import InputError as InputError
     from amc_models.gradcam import heatmaps as heatmaps
+    from amc_models.keys import KeyReport as KeyReport
+    from amc_models.published import export_published as export_published
+    from amc_models.weights import inspect_checkpoint as inspect_checkpoint
     from amc_models.weights import load_checkpoint as load_checkpoint
     from amc_models.weights import save_checkpoint as save_checkpoint
 
@@ -16,11 +19,24 @@ _HOME = {
     "Albef": "amc_models.albef",
     "AlbefConfig": "amc_models.config",
     "InputError": "amc_models.errors",
+    "KeyReport": "amc_models.keys",
+    "export_published": "amc_models.published",
     "heatmaps": "amc_models.gradcam",
+    "inspect_checkpoint": "amc_models.weights",
     "load_checkpoint": "amc_models.weights",
     "save_checkpoint": "amc_models.weights",
 }
-__all__ = ["Albef", "AlbefConfig", "InputError", "heatmaps", "load_checkpoint", "save_checkpoint"]
+__all__ = [
+    "Albef",
+    "AlbefConfig",
+    "InputError",
+    "KeyReport",
+    "export_published",
+    "heatmaps",
+    "inspect_checkpoint",
+    "load_checkpoint",
+    "save_checkpoint",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from amc_models.config import AlbefConfig
 from amc_models.errors import InputError
 from amc_models.momentum import enqueue, gather_ranks, update_average
+from amc_models.precision import full_precision, widened
 from amc_models.text import TextEncoder
 from amc_models.tokenizer import Tokenizer
 from amc_models.vision import ImageEncoder
@@ -31,6 +32,11 @@ class Albef(nn.Module):
 
     def __init__(self, config: AlbefConfig, tokenizer: Tokenizer | None = None) -> None:
         super().__init__()
+        if tokenizer is not None and len(tokenizer.vocabulary) != config.vocabulary_size:
+            raise InputError(
+                f"vocabulary: {len(tokenizer.vocabulary)} entries, but the network has {config.vocabulary_size} "
+                "(model.vocabulary_size); give the vocabulary it was trained with"
+            )
         self.config = config
         self.tokenizer = tokenizer
         self.visual_encoder = ImageEncoder(config)
@@ -76,7 +82,7 @@ class Albef(nn.Module):
         encoder = self.visual_encoder_m if momentum else self.visual_encoder
         project = self.vision_proj_m if momentum else self.vision_proj
         tokens = encoder(images)
-        return tokens, F.normalize(project(tokens[:, 0]), dim=-1)
+        return tokens, _feature(project, tokens)
 
     def encode_text(
         self,
@@ -89,7 +95,36 @@ class Albef(nn.Module):
         encoder = self.text_encoder_m if momentum else self.text_encoder
         project = self.text_proj_m if momentum else self.text_proj
         hidden = encoder.encode(input_ids, mask)
-        return hidden, F.normalize(project(hidden[:, 0]), dim=-1)
+        return hidden, _feature(project, hidden)
+
+    def match(self, fused: Float[Tensor, "pairs length width"]) -> Float[Tensor, "pairs 2"]:
+        """Match logits of fused states, read off their CLS, in full precision; class 1 is a match."""
+        with full_precision(fused.device):
+            return self.itm_head(widened(fused[:, 0]))
+
+    def checkpoint_activations(self, wanted: bool) -> None:
+        """Whether the backward pass computes the inside of every layer again instead of keeping it.
+
+        Layers through which a heatmap's second derivative passes are never checkpointed. Numbers do not change.
+        """
+        self.visual_encoder.activation_checkpointing = wanted
+        self.text_encoder.activation_checkpointing = wanted
+
+    def compile_image_encoder(self) -> None:
+        """Compile the blocks of the image encoder and of its momentum copy for this processor, at their first use.
+
+        Raises InputError where torch.compile cannot run.
+        """
+        try:
+            torch.compile(nn.GELU())(torch.ones(1, device=self.temp.device))
+        except Exception as error:
+            raise InputError(
+                f"training.compile_image_encoder: torch.compile cannot run here ({str(error).splitlines()[0]}); "
+                "install a C++ compiler, or say false"
+            ) from error
+        for encoder in (self.visual_encoder, self.visual_encoder_m):
+            for block in encoder.blocks:
+                block.compile()
 
     def clamp_temperature(self) -> None:
         """Keep the temperature in its range, as published at the start of every step."""
@@ -111,11 +146,20 @@ class Albef(nn.Module):
         """Token ids and mask on the network's device, padded to the longest, never cut."""
         if self.tokenizer is None:
             raise InputError(
-                "this network has no vocabulary; give Albef(config, tokenizer) or load a checkpoint with vocab.txt"
+                "this network has no vocabulary; give one (--vocabulary, load_checkpoint(path, vocabulary=...)), "
+                "or a checkpoint folder with vocab.txt"
             )
         tokens = self.tokenizer.batch(texts, max_length=self.config.max_positions, truncate=False)
         device = self.temp.device
         return tokens.input_ids.to(device), tokens.attention_mask.to(device)
+
+
+def _feature(
+    project: nn.Module, tokens: Float[Tensor, "sequences length width"]
+) -> Float[Tensor, "sequences embedding"]:
+    """Unit-norm projection of the CLS, in full precision."""
+    with full_precision(tokens.device):
+        return F.normalize(project(widened(tokens[:, 0])), dim=-1)
 
 
 def _frozen_copy(module: M) -> M:

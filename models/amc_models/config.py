@@ -58,6 +58,14 @@ class AlbefConfig(BaseModel):
             raise InputError(f"model.preset: no preset '{name}'; choose one of {', '.join(PRESETS)}")
         return cls.model_validate({**PRESETS[name], "preset_name": name, **overrides})
 
+    def at(self, image_size: int) -> Self:
+        """The same network for square images of `image_size` pixels a side."""
+        if image_size < 1 or image_size % self.patch_size:
+            raise InputError(
+                f"image_size: {image_size} is no multiple of the patch of {self.patch_size} pixels; choose one"
+            )
+        return self.model_copy(update={"image_size": image_size})
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for width, heads in (("vision_width", "vision_heads"), ("text_width", "text_heads")):

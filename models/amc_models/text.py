@@ -4,91 +4,20 @@ Module names follow the published checkpoints, so that a state dict here and the
 """
 
 import math
-from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from amc_models.attention import AttentionTap, KeysValues, SelfOrCrossAttention
 from amc_models.config import AlbefConfig
+from amc_models.precision import full_precision, widened
+from amc_models.recomputation import recomputed
 
 LAYER_NORM_EPS = 1e-12
-
-AttentionTap = Callable[[Tensor], Tensor]
-"""Receives the attention probabilities and gives back those to go on with, so that they become a node of the graph."""
-
-
-class KeysValues(NamedTuple):
-    """Keys and values of an attention; of a cross attention, computed once an image and shared by its phrases."""
-
-    keys: Float[Tensor, "sequences heads tokens head_width"]
-    values: Float[Tensor, "sequences heads tokens head_width"]
-
-    def of(self, index: Int[Tensor, " pairs"]) -> "KeysValues":
-        """Keys and values of the image of each pair, where pairs do not follow their images in order."""
-        return KeysValues(_rows(self.keys, index), _rows(self.values, index))
-
-
-def _rows(tensor: Tensor, index: Int[Tensor, " pairs"]) -> Tensor:
-    # An embedding lookup: its backward adds whole rows, several times faster on a CPU than that of index_select.
-    return F.embedding(index, tensor.flatten(1)).unflatten(1, tensor.shape[1:])
-
-
-class SelfOrCrossAttention(nn.Module):
-    """softmax(QK'/sqrt(d) + mask)V over heads; keys and values from `source_width` wide tokens."""
-
-    def __init__(self, width: int, heads: int, source_width: int, dropout: float) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(source_width, width)
-        self.value = nn.Linear(source_width, width)
-        self.dropout = nn.Dropout(dropout)
-
-    def _split(self, tokens: Tensor) -> Tensor:
-        return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-
-    def keys_values(self, source: Float[Tensor, "sequences tokens source_width"]) -> KeysValues:
-        """Keys and values of `source`, split into heads."""
-        return KeysValues(self._split(self.key(source)), self._split(self.value(source)))
-
-    def forward(
-        self,
-        hidden: Float[Tensor, "pairs length width"],
-        source: KeysValues,
-        mask: Bool[Tensor, "pairs length"] | None,
-        *,
-        fused: bool,
-        tap: AttentionTap | None = None,
-    ) -> Float[Tensor, "pairs length width"]:
-        """Attend; `fused` attention has no second derivative, and a `tap` needs the probabilities.
-
-        With fewer sequences in `source` than pairs, each of its sequences serves pairs / sequences consecutive pairs;
-        their queries are laid behind each other. A tap still sees `pairs heads length tokens`.
-        """
-        pairs, sequences = hidden.shape[0], source.keys.shape[0]
-        query = self._split(self.query(hidden.reshape(sequences, -1, hidden.shape[2])))
-        if fused and tap is None:
-            attended = F.scaled_dot_product_attention(
-                query,
-                source.keys,
-                source.values,
-                attn_mask=None if mask is None else mask[:, None, None, :],
-                dropout_p=self.dropout.p if self.training else 0.0,
-            )
-            return attended.transpose(1, 2).reshape(hidden.shape)
-        scores = query @ source.keys.transpose(-1, -2) / math.sqrt(query.shape[-1])
-        if mask is not None:
-            scores = scores.masked_fill(~mask[:, None, None, :], -10000.0)
-        probabilities = scores.softmax(dim=-1)
-        if tap is not None:
-            per_pair = probabilities.unflatten(2, (pairs // sequences, -1)).transpose(1, 2).flatten(0, 1)
-            per_pair = tap(per_pair)
-            probabilities = per_pair.unflatten(0, (sequences, -1)).transpose(1, 2).flatten(2, 3)
-        return (self.dropout(probabilities) @ source.values).transpose(1, 2).reshape(hidden.shape)
 
 
 class ResidualOutput(nn.Module):
@@ -102,7 +31,11 @@ class ResidualOutput(nn.Module):
 
     def forward(self, hidden: Tensor, residual: Tensor) -> Tensor:
         """Project, add, normalise."""
-        return self.LayerNorm(self.dropout(self.dense(hidden)) + residual)
+        return self.join(self.dense(hidden), residual)
+
+    def join(self, projected: Tensor, residual: Tensor) -> Tensor:
+        """Add and normalise."""
+        return self.LayerNorm(self.dropout(projected) + residual)
 
 
 class AttentionBlock(nn.Module):
@@ -142,17 +75,29 @@ class Layer(nn.Module):
         mask: Bool[Tensor, "pairs length"],
         image: KeysValues | None,
         *,
-        fused: tuple[bool, bool],
+        lean: tuple[bool, bool],
         tap: AttentionTap | None = None,
-    ) -> Float[Tensor, "pairs length width"]:
-        """`fused` says it for self attention and for cross attention."""
+        rows: Int[Tensor, "pairs rows"] | None = None,
+    ) -> Float[Tensor, "pairs rows_or_length width"]:
+        """`lean`: of self and of cross attention. With `rows`, the states of those positions only."""
         block = self.attention
-        attended = block.self(hidden, block.self.keys_values(hidden), mask, fused=fused[0])
-        hidden = block.output(attended, hidden)
+        queries = hidden if tap is not None else _at(hidden, rows)
+        attended = block.self(queries, block.self.keys_values(hidden), mask, lean=lean[0])
+        hidden = block.output(attended, queries)
         if self.crossattention is not None and image is not None:
-            attended = self.crossattention.self(hidden, image, None, fused=fused[1], tap=tap)
+            attended = self.crossattention.self(hidden, image, None, lean=lean[1], tap=tap)
             hidden = self.crossattention.output(attended, hidden)
-        return self.output(self.intermediate(hidden), hidden)
+        # The heatmap is of every position, so that a tapped layer narrows only after its attention.
+        hidden = hidden if tap is None else _at(hidden, rows)
+        if not all(lean):
+            return self.output(self.intermediate(hidden), hidden)
+        # Once differentiable, the output of the GELU is cheaper made again than kept.
+        wide = self.intermediate.dense(hidden)
+        return self.output.join(recomputed(lambda x: self.output.dense(F.gelu(x)), wide), hidden)
+
+
+def _at(hidden: Tensor, rows: Tensor | None) -> Tensor:
+    return hidden if rows is None else hidden.take_along_dim(rows[:, :, None], dim=1)
 
 
 class Embeddings(nn.Module):
@@ -230,7 +175,13 @@ class TextEncoder(nn.Module):
         self.config = config
         self.bert = Bert(config)
         self.cls = LanguageHead(config)
+        self.activation_checkpointing = False
         self.apply(partial(_initialise, std=initial_std(config.text_width)))
+
+    @property
+    def text_layers(self) -> list[Layer]:
+        """Layers without cross attention."""
+        return list(self.bert.encoder.layer[: self.config.fusion_layer])  # pyright: ignore[reportReturnType]
 
     @property
     def fusion_layers(self) -> list[Layer]:
@@ -242,8 +193,8 @@ class TextEncoder(nn.Module):
     ) -> Float[Tensor, "pairs length width"]:
         """Embeddings and text layers."""
         hidden = self.bert.embeddings(input_ids)
-        for layer in self.bert.encoder.layer[: self.config.fusion_layer]:
-            hidden = layer(hidden, mask, None, fused=(True, True))
+        for layer in self.text_layers:
+            hidden = self._run(layer, hidden, mask, None, lean=(True, True))
         return hidden
 
     def image_keys_values(self, images: Float[Tensor, "images tokens channels"]) -> list[KeysValues]:
@@ -257,19 +208,42 @@ class TextEncoder(nn.Module):
         images: list[KeysValues],
         tap: AttentionTap | None = None,
         tap_layer: int | None = None,
-    ) -> Float[Tensor, "pairs length width"]:
+        rows: Int[Tensor, "pairs rows"] | None = None,
+    ) -> Float[Tensor, "pairs rows_or_length width"]:
         """Fusion layers. With a `tap`, it receives the cross attention of `tap_layer` (default: the config's), and
-        all attention after it can be differentiated twice."""
+        all attention after it can be differentiated twice. With `rows`, the last layer computes only the states of
+        those positions; nothing after it reads the others."""
         tapped = (self.config.gradcam_layer if tap_layer is None else tap_layer) - self.config.fusion_layer
         for index, (layer, image) in enumerate(zip(self.fusion_layers, images, strict=True)):
-            fused = (tap is None or index <= tapped, tap is None or index < tapped)
-            hidden = layer(hidden, mask, image, fused=fused, tap=tap if index == tapped else None)
+            hidden = self._run(
+                layer,
+                hidden,
+                mask,
+                image,
+                lean=(tap is None or index <= tapped, tap is None or index < tapped),
+                tap=tap if index == tapped else None,
+                rows=rows if index == len(images) - 1 else None,
+            )
         return hidden
 
+    def _run(
+        self, layer: Layer, hidden: Tensor, mask: Tensor, image: KeysValues | None, **options: Any
+    ) -> Tensor:
+        """The layer, checkpointed where that is asked for and no second derivative passes."""
+        if not (self.activation_checkpointing and all(options["lean"])):
+            return layer(hidden, mask, image, **options)
+
+        def run(hidden: Tensor, *image: Any) -> Tensor:
+            return layer(hidden, mask, KeysValues(*image) if image else None, **options)
+
+        return recomputed(run, hidden, *(image or ()))
+
     def predict_words(self, hidden: Float[Tensor, "*tokens width"]) -> Float[Tensor, "*tokens vocabulary"]:
-        """Vocabulary logits; the decoder is tied to the word embedding."""
+        """Vocabulary logits, in full precision; the decoder is tied to the word embedding."""
         head = self.cls.predictions
-        return F.linear(head.transform(hidden), self.bert.embeddings.word_embeddings.weight, head.bias)
+        with full_precision(hidden.device):
+            words = head.transform(widened(hidden))
+            return F.linear(words, self.bert.embeddings.word_embeddings.weight, head.bias)
 
 
 def initial_std(width: int) -> float:

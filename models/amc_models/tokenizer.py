@@ -14,6 +14,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from torch import Tensor
 
 from amc_models.errors import InputError
+from amc_models.vocabulary import read_vocabulary
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -35,7 +36,11 @@ class TokenBatch(NamedTuple):
 
 
 class Tokenizer:
-    """WordPiece over a given vocabulary; id 0 is padding."""
+    """WordPiece over a given vocabulary; id 0 is padding.
+
+    A text that spells a special token, such as "[MASK]", is read as text: `[`, `mask`, `]`. Published captions are
+    lower case before they are split, so there it never was anything else.
+    """
 
     def __init__(self, vocabulary: Sequence[str]) -> None:
         missing = [token for token in SPECIAL_TOKENS if token not in vocabulary]
@@ -56,12 +61,8 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
-        """From a `vocab.txt`, one token a line, or a folder that holds one."""
-        path = Path(path)
-        path = path / "vocab.txt" if path.is_dir() else path
-        if not path.is_file():
-            raise InputError(f"{path}: no vocabulary there; give a vocab.txt with one token a line")
-        return cls(path.read_text(encoding="utf-8").splitlines())
+        """From a vocabulary file (`vocab.txt`, `tokenizer.json`), or a folder that holds one."""
+        return cls(read_vocabulary(path))
 
     def save(self, path: str | Path) -> None:
         """Write `vocab.txt`."""

@@ -3,14 +3,18 @@
 import itertools
 import math
 from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from timm.layers.patch_embed import PatchEmbed
-from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from amc_models.attention import KeysValues, lean_attention
 from amc_models.config import AlbefConfig
+from amc_models.recomputation import recomputed
 from amc_models.text import initial_std
 
 
@@ -44,11 +48,30 @@ class ConvolutionStem(nn.Module):
         return self.proj(self.convolutions(images)).flatten(2).transpose(1, 2)
 
 
-class ImageEncoder(VisionTransformer):
-    """Pre-norm ViT without head: all tokens, image CLS first, after the final LayerNorm (eps 1e-6).
+class EncoderBlock(Block):
+    """timm's pre-norm block, its attention always lean: the heatmap's second derivative never passes here.
 
-    Its attention stays fused: the heatmap's second derivative never passes through the image encoder.
+    Normalised tokens and the output of the GELU, half of what a block would keep for its backward pass, are cheap to
+    make again.
     """
+
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride] - no masks, and shapes instead
+        self, tokens: Float[Tensor, "images tokens channels"]
+    ) -> Float[Tensor, "images tokens channels"]:
+        """x + attention(norm(x)), then x + mlp(norm(x))."""
+        # timm allows other modules in their place.
+        attention: Any = self.attn
+        mlp: Any = self.mlp
+        qkv = recomputed(lambda x: attention.qkv(self.norm1(x)), tokens)
+        query, key, value = qkv.unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        attended = lean_attention(query, KeysValues(key, value))
+        tokens = tokens + attention.proj(attended.transpose(1, 2).flatten(2))
+        wide = recomputed(lambda x: mlp.fc1(self.norm2(x)), tokens)
+        return tokens + recomputed(lambda x: mlp.fc2(mlp.act(x)), wide)
+
+
+class ImageEncoder(VisionTransformer):
+    """Pre-norm ViT without head: all tokens, image CLS first, after the final LayerNorm (eps 1e-6)."""
 
     def __init__(self, config: AlbefConfig) -> None:
         super().__init__(
@@ -61,7 +84,9 @@ class ImageEncoder(VisionTransformer):
             global_pool="",
             embed_layer=PatchEmbed if config.stem == "patch" else ConvolutionStem,
             norm_layer=partial(nn.LayerNorm, eps=1e-6),
+            block_fn=EncoderBlock,
         )
+        self.activation_checkpointing = False
         if config.stem == "convolution":
             assert self.pos_embed is not None
             self.pos_embed.data[:, 1:] = sine_positions(config.grid_size, config.vision_width)
@@ -73,7 +98,10 @@ class ImageEncoder(VisionTransformer):
         self, images: Float[Tensor, "images 3 height width"]
     ) -> Float[Tensor, "images tokens channels"]:
         """Encode normalised images; tokens = 1 + patches."""
-        return self.forward_features(images)
+        tokens = self._pos_embed(self.patch_embed(images))
+        for block in self.blocks:
+            tokens = recomputed(block, tokens) if self.activation_checkpointing else block(tokens)
+        return self.norm(tokens)
 
 
 def sine_positions(grid_size: int, width: int) -> Float[Tensor, "patches channels"]:
@@ -87,6 +115,20 @@ def sine_positions(grid_size: int, width: int) -> Float[Tensor, "patches channel
     rows = axis[:, None].expand(-1, grid_size, -1)
     columns = axis[None].expand(grid_size, -1, -1)
     return torch.cat([rows, columns], dim=2).flatten(0, 1)
+
+
+def interpolate_positions(
+    positions: Float[Tensor, "1 tokens channels"], grid_size: int
+) -> Float[Tensor, "1 new_tokens channels"]:
+    """Position embedding of a square grid at another size: bicubic (align_corners=False), its CLS row kept.
+
+    `tokens` is 1 + side * side.
+    """
+    side = math.isqrt(positions.shape[1] - 1)
+    cls, grid = positions.split([1, side * side], dim=1)
+    grid = grid.unflatten(1, (side, side)).permute(0, 3, 1, 2)
+    grid = F.interpolate(grid, size=(grid_size, grid_size), mode="bicubic", align_corners=False)
+    return torch.cat([cls, grid.permute(0, 2, 3, 1).flatten(1, 2)], dim=1)
 
 
 # CLIP's pixel statistics, with which the published code normalises.

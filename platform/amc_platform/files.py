@@ -1,8 +1,11 @@
 """Writing files so that a reader sees the old content or the new, never half of one."""
 
 import errno
+import fcntl
 import json
+import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,3 +56,39 @@ def write_text(target: str | Path, text: str) -> None:
 def write_json(target: str | Path, value: Any) -> None:
     """Atomically write `value` as indented JSON with sorted keys."""
     write_text(target, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+class Lock:
+    """A file that one process at a time holds; the kernel lets go of it when that process ends, however it ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = -1
+
+    def take(self, wait_s: float = 0.0) -> bool:
+        """Take it within `wait_s` seconds; returns whether it is held. Raises InputError for an unwritable folder."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise InputError(
+                f"{self._path}: cannot be written ({error.strerror}); choose another output"
+            ) from error
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    os.close(file)
+                    return False
+                time.sleep(0.05)
+            else:
+                self._file = file
+                return True
+
+    def release(self) -> None:
+        """Let go of it; a second call does nothing."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1

@@ -1,20 +1,23 @@
-"""Batches: a function of seed, step and rank; who may be a negative of whom; mirrored images."""
+"""Batches: a function of seed and step, for any workers and threads; negatives, regions, mirrored images."""
 
 import dataclasses
 import io
+import time
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
+from amc_models.batch import Batch
 from amc_models.errors import InputError
 from amc_models.tokenizer import Tokenizer
-from amc_models.vision import PIXEL_MEAN, PIXEL_STD, normalise_pixels
+from amc_models.vision import PIXEL_MEAN, PIXEL_STD
 from amc_platform.data.boxes import Box
 from amc_platform.data.loader import LoaderConfig, TrainingLoader
 from amc_platform.data.rows import ImageRow, Phrase
-from amc_platform.data.transforms import decode, mask_of, resize, swap_sides
 
 TOKENIZER = Tokenizer.of_words(
     ["a", "red", "blue", "star", "ring", "on", "the", "left", "right", *(f"n{i}" for i in range(12))]
@@ -25,8 +28,10 @@ CONFIG = LoaderConfig(
     image_size=8,
     mask_size=8,
     max_tokens=9,
+    preset="none",
     flip="off",
     regions="union",
+    empty_regions="skip",
     mask_words="content",
     false_negatives="exclude",
     seed=0,
@@ -51,26 +56,95 @@ def loader(
     return TrainingLoader(rows, TOKENIZER, dataclasses.replace(CONFIG, **changes), rank, world_size)  # pyright: ignore
 
 
-def test_an_epoch_shows_every_image_once_and_drops_the_rest() -> None:
-    images = [i for step in range(2) for i in loader().images_of(step)]
-    assert len(images) == len(set(images)) == 8
-    assert list(loader().images_of(2)) != list(loader().images_of(0))
+def images_of(made: TrainingLoader, step: int) -> list[int]:
+    return made.sampler.share(made.sampler.state(step)).tolist()
 
 
-def test_a_step_is_the_same_whenever_it_is_asked_for() -> None:
-    first = loader()
-    batches = list(first.batches(0, 5))
-    again = loader().batch(3)
-    for field in dataclasses.fields(again):
-        assert torch.equal(getattr(again, field.name), getattr(batches[3], field.name)), field.name
-    resumed = next(loader().batches(3, 5))
-    assert torch.equal(resumed.input_ids, batches[3].input_ids)
+def same(one: Batch, other: Batch) -> bool:
+    return all(torch.equal(getattr(one, f.name), getattr(other, f.name)) for f in dataclasses.fields(one))
 
 
-def test_ranks_share_the_global_batch_in_order() -> None:
-    whole = loader().images_of(1)
-    parts = [loader(rank, 2).images_of(1) for rank in range(2)]
-    assert np.array_equal(whole, np.concatenate(parts))
+def words_of(batch: Batch) -> list[list[int]]:
+    """Tokens without padding, whose length is a matter of the share."""
+    return [row[kept].tolist() for row, kept in zip(batch.input_ids, batch.attention_mask, strict=True)]
+
+
+@given(
+    workers=st.sampled_from([2, 3, 6]),
+    step=st.integers(0, 7),
+    seed=st.integers(0, 99),
+    preset=st.sampled_from(["none", "paper", "published"]),
+)
+@settings(max_examples=30)
+def test_any_number_of_workers_shares_one_global_batch(
+    workers: int, step: int, seed: int, preset: str
+) -> None:
+    changes: dict[str, object] = {"images_per_batch": 6, "seed": seed, "preset": preset, "flip": "swap"}
+    whole = loader(**changes).batch(step)  # pyright: ignore
+    parts = [loader(rank, workers, **changes).batch(step) for rank in range(workers)]  # pyright: ignore
+    for name in ("images", "region_masks", "has_region"):
+        assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name)), name
+    assert [words for part in parts for words in words_of(part)] == words_of(whole)
+    # Negatives are found within a share: blocks on the diagonal of the whole.
+    assert torch.equal(
+        torch.block_diag(*[part.may_be_negative for part in parts]),
+        whole.may_be_negative & torch.block_diag(*[torch.ones_like(part.may_be_negative) for part in parts]),
+    )
+
+
+@given(start=st.integers(0, 11), threads=st.integers(1, 4))
+@settings(max_examples=20)
+def test_started_anywhere_with_any_threads_is_never_stopped(start: int, threads: int) -> None:
+    undisturbed = [loader(preset="published").batch(step) for step in range(12)]
+    resumed = list(loader(preset="published", threads=threads).batches(start, 12))
+    assert len(resumed) == 12 - start
+    assert all(map(same, undisturbed[start:], resumed))
+    assert not same(undisturbed[0], undisturbed[1])
+
+
+def test_an_image_is_shown_anew_in_another_epoch() -> None:
+    made = loader(images_per_batch=10, preset="published", phrases_per_image=1)
+    first, second = made.batch(0), made.batch(1)
+    back = [images_of(made, 1).index(image) for image in images_of(made, 0)]
+    assert not torch.equal(first.images, second.images[back])
+
+
+class Slow(list[ImageRow]):
+    """Rows that take their time."""
+
+    def __getitem__(self, index: int) -> ImageRow:  # pyright: ignore
+        time.sleep(0.01)
+        return super().__getitem__(index)
+
+
+def test_waiting_for_batches_is_measured_and_batches_are_made_meanwhile() -> None:
+    slow = loader(rows=Slow(ROWS))
+    list(slow.batches(0, 5))
+    # Five batches of four images, 10 ms each, and nothing else to do meanwhile.
+    assert slow.waited_s > 0.15
+    busy = loader(rows=Slow(ROWS))
+    for _ in busy.batches(0, 5):
+        time.sleep(0.1)
+    # Only the first batch is waited for.
+    assert busy.waited_s < 0.1
+
+
+def test_a_caller_that_stops_early_is_let_go() -> None:
+    batches = loader(rows=Slow(ROWS), threads=2).batches(0, 1000)
+    next(batches)
+    batches.close()  # pyright: ignore
+
+
+def test_an_unreadable_image_is_the_callers_error() -> None:
+    rows = [*ROWS[:9], dataclasses.replace(ROWS[9], image_id="bad", image=b"no picture")]
+    with pytest.raises(InputError, match="image bad: cannot be decoded"):
+        list(loader(rows=rows, images_per_batch=10).batches(0, 2))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="page-locked memory needs a GPU")
+def test_batches_for_a_gpu_are_page_locked() -> None:
+    batch = loader(pin_memory=True).batch(0)
+    assert all(getattr(batch, f.name).is_pinned() for f in dataclasses.fields(batch))
 
 
 def test_a_phrase_known_to_hold_is_no_negative() -> None:
@@ -81,7 +155,7 @@ def test_a_phrase_known_to_hold_is_no_negative() -> None:
         row(3, ["a ring"], {"a red star"}),
     ]
     made = loader(rows=rows, phrases_per_image=1)
-    order = made.images_of(0).tolist()
+    order = images_of(made, 0)
     allowed = made.batch(0).may_be_negative
     # phrase of image -> images it may be a negative of
     wanted = {0: {1, 2}, 1: {2, 3}, 2: {0, 1, 3}, 3: {0, 1, 2}}
@@ -121,22 +195,31 @@ def test_regions_of_several_boxes() -> None:
     assert set(one.tolist()) == {4.0, 16.0}
 
 
+def test_a_degenerate_box_is_drawn_again_while_there_are_others() -> None:
+    boxes = (Box(3, 3, 3, 8), Box(4, 4, 8, 8), Box(5, 5, 9, 2))
+    phrase = Phrase("a star", boxes, "category", "", "train", False)
+    rows = [dataclasses.replace(row(i, ["a"]), phrases=(phrase,)) for i in range(20)]
+    for preset in ("none", "paper", "published"):
+        made = loader(rows=rows, images_per_batch=20, phrases_per_image=1, regions="one", preset=preset)
+        assert set(made.batch(0).region_masks.sum((1, 2)).tolist()) == {16.0}
+
+
+@pytest.mark.parametrize("regions", ["one", "union"])
+@pytest.mark.parametrize("boxes", [(), (Box(3, 3, 3, 8),), (Box(3, 3, 3, 8), Box(5, 6, 5, 7))])
+def test_an_empty_region_is_skipped_or_an_error(boxes: tuple[Box, ...], regions: str) -> None:
+    empty = Phrase("a star", boxes, "category", "", "train", False)
+    rows = [*ROWS[:3], dataclasses.replace(ROWS[3], phrases=(empty,))]
+    changes: dict[str, object] = {"rows": rows, "phrases_per_image": 1, "regions": regions}
+    made = loader(**changes)  # pyright: ignore
+    assert made.batch(0).has_region.tolist() == [image != 3 for image in images_of(made, 0)]
+    with pytest.raises(
+        InputError, match=r"image i3: the region of 'a star' is empty; .* data\.empty_regions"
+    ):
+        loader(**changes, empty_regions="error").batch(0)  # pyright: ignore
+
+
 def test_more_images_asked_for_than_there_are() -> None:
     with pytest.raises(
         InputError, match=r"data.images_per_batch: 40 images asked for, the training split has 10"
     ):
         loader(images_per_batch=40)
-
-
-def test_pixels_masks_and_words() -> None:
-    assert decode(ROWS[3])[:, 0, 7].tolist() == [3, 3, 3]
-    with pytest.raises(InputError, match="image bad: cannot be decoded"):
-        decode(dataclasses.replace(ROWS[0], image_id="bad", image=b"no picture"))
-    grey = torch.full((3, 4, 4), 51, dtype=torch.uint8)
-    assert torch.allclose(resize(grey, 2), torch.full((3, 2, 2), 0.2))
-    normal = normalise_pixels(torch.full((1, 3, 1, 1), 0.5))[0, :, 0, 0]
-    assert torch.allclose(normal, (0.5 - torch.tensor(PIXEL_MEAN)) / torch.tensor(PIXEL_STD))
-    assert mask_of([Box(0, 0, 4, 8)], ROWS[0], 4).tolist() == [[1, 1, 0, 0]] * 4
-    assert (
-        swap_sides("a star to the left of a ring on the right") == "a star to the right of a ring on the left"
-    )

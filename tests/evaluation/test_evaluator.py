@@ -1,10 +1,13 @@
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
@@ -13,9 +16,10 @@ from amc_models.errors import InputError
 from amc_platform.data.boxes import Box
 from amc_platform.data.table import ImageRow, Phrase
 from amc_platform.data.transforms import decode, resize
-from amc_platform.evaluation.evaluator import evaluate
+from amc_platform.evaluation.evaluator import IMAGES_PER_BATCH, evaluate, score_boxes
 from amc_platform.evaluation.gallery import draw_shot, gallery_rows, read_gallery, take_shots, write_gallery
 from amc_platform.evaluation.overlay import HIT, MISS, colormap, heatmap_overlay
+from amc_platform.evaluation.proposals import BestBoxes, Proposals
 from amc_platform.evaluation.protocol import Protocol
 
 SCENES = Protocol.named("scenes")
@@ -57,26 +61,66 @@ class Reader:
 
 
 def load(of: ImageRow) -> Float[Tensor, "3 h w"]:
-    return resize(decode(of), SIDE, SCENES.resize)
+    return resize(decode(of), SIDE)
 
 
 def test_each_phrase_is_scored_and_each_image_encoded_once() -> None:
     wrong = Phrase("points at 0,3", (Box(0, 0, 4, 4),), "spatial", "people", "test", True)
-    rows = [row("a", [phrase("at 1,2"), wrong]), row("b", [phrase("at 2,1")]), row("c", [phrase("at 2,2")])]
-    network, done = Reader(), []
-    hits = evaluate(network, rows, SCENES, load, images_per_batch=2, progress=done.append)
-    assert network.batches == [(2, 3), (1, 1)]
-    assert done == [2, 1]
-    assert [(hit.image_id, hit.phrase_index, hit.hit) for hit in hits] == [
+    first = row("a", [phrase("at 1,2"), wrong])
+    rows = [first, *(row(f"b{number}", [phrase("at 2,1")]) for number in range(IMAGES_PER_BATCH))]
+    network = Reader()
+    hits = evaluate(network, rows, SCENES, load)
+    assert network.batches == [(IMAGES_PER_BATCH, IMAGES_PER_BATCH + 1), (1, 1)]
+    assert [(hit.image_id, hit.phrase_index, hit.hit) for hit in hits[:3]] == [
         ("a", 0, True),
         ("a", 1, False),
-        ("b", 0, True),
-        ("c", 0, True),
+        ("b0", 0, True),
     ]
+    assert [hit.hit for hit in hits[2:]] == [True] * IMAGES_PER_BATCH
     # The cell (1, 2) covers x 4-8 and y 8-12; of its four brightest pixels the first is (5, 9).
     assert hits[0].point == (5, 9)
     assert hits[0].score == 2
     assert (hits[1].kind, hits[1].category, hits[1].hard) == ("spatial", "people", True)
+    assert (hits[0].size, hits[0].chosen, hits[0].recall) == ((SIDE, SIDE), None, None)
+
+
+@given(st.permutations(["at 1,1", "at 2,1", "wrong 2,2", "at 1,2", "wrong 2,1"]))
+def test_any_order_of_phrases_gives_the_same_hits(texts: list[str]) -> None:
+    def phrase_of(text: str) -> Phrase:
+        return phrase(text) if text.startswith("at") else replace(phrase(text), boxes=(Box(0, 0, 2, 2),))
+
+    hits = evaluate(Reader(), [row("a", [phrase_of(text) for text in texts])], SCENES, load)
+    assert {hit.text: (hit.point, hit.hit) for hit in hits} == {
+        "at 1,1": ((5, 5), True),
+        "at 2,1": ((9, 5), True),
+        "wrong 2,2": ((9, 9), False),
+        "at 1,2": ((5, 9), True),
+        "wrong 2,1": ((9, 5), False),
+    }
+
+
+def test_the_best_proposal_is_recalled_or_not() -> None:
+    rows = [row("a", [phrase("at 1,2"), phrase("at 3,0")]), row("b", [phrase("at 0,0")])]
+    # The first covers the cell (1, 2), the second is of another image, and (3, 0) has no box but a poor one.
+    proposals = Proposals({"a": [Box(4, 8, 8, 12), Box(8, 0, 16, 8)], "c": [Box(0, 0, 4, 4)]})
+    hits = evaluate(Reader(), rows, SCENES, load, proposals=proposals)
+    assert [(hit.chosen, hit.recall) for hit in hits] == [
+        (Box(4, 8, 8, 12), True),
+        # 4 x 4 of 8 x 8 pixels.
+        (Box(8, 0, 16, 8), False),
+        (None, False),
+    ]
+
+
+def test_a_detector_points_at_the_centre_of_its_box() -> None:
+    rows = [row("a", [phrase("at 1,2"), phrase("at 3,0"), phrase("at 0,0")])]
+    centre = Protocol.named("box-centre")
+    boxes = BestBoxes({("a", "at 1,2"): Box(4, 8, 9, 12), ("a", "at 3,0"): Box(4, 0, 16, 4)})
+    first, second, third = score_boxes(rows, boxes, centre)
+    assert (first.point, first.hit, first.recall) == ((6.5, 10), True, True)
+    # The centre (10, 2) lies left of the box that begins at 12; a third of the box is right.
+    assert (second.point, second.hit, second.recall) == ((10, 2), False, False)
+    assert (third.point, third.hit, third.chosen, third.recall) == (None, False, None, False)
 
 
 def test_pixels_reach_the_network_as_fractions() -> None:

@@ -2,8 +2,12 @@ import json
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from safetensors.torch import load_file
 
 from amc_platform.data.boxes import Box
@@ -35,7 +39,7 @@ def test_points_and_hits_of_the_published_code(golden) -> None:
         assert float(top) == pytest.approx(case["max_value"], rel=1e-6)
         assert is_hit(point, [box_of(case["gt_box_xywh"])], SCENES) == case["pointing_hit"]
         boxes = [Box(*box) for box in case["flickr_boxes_xyxy"]]
-        assert is_hit(point, boxes, Protocol.named("flickr30k")) == case["flickr_hit"]
+        assert is_hit(point, boxes, Protocol.named("published-flickr30k")) == case["flickr_hit"]
 
 
 def test_box_recall_of_the_published_code(golden) -> None:
@@ -73,6 +77,48 @@ def test_many_maps_point_where_each_points_alone() -> None:
     assert points(maps, 61, 47) == [pointing_target(heatmap, 61, 47) for heatmap in maps]
 
 
+SIDES = st.integers(1, 26)
+FEW_VALUES = st.sampled_from([0.0, 1.0, 0.75, -0.5])
+ANY_VALUES = st.floats(-10, 10, width=32) | st.floats(2.0**-30, 2.0**-20, width=32)
+MAPS = st.tuples(SIDES, SIDES).flatmap(
+    lambda shape: (
+        arrays(np.float32, shape, elements=FEW_VALUES, fill=FEW_VALUES)
+        | arrays(np.float32, shape, elements=ANY_VALUES, fill=FEW_VALUES)
+    )
+)
+
+
+@given(heatmap=MAPS, width=st.integers(1, 1000), height=st.integers(1, 120), turned=st.booleans())
+def test_a_point_is_that_of_the_whole_upsampled_map(
+    heatmap: np.ndarray, width: int, height: int, turned: bool
+) -> None:
+    width, height = (height, width) if turned else (width, height)
+    one = torch.from_numpy(heatmap)
+    place = int(upsampled(one[None], width, height).argmax())
+    assert pointing_target(one, width, height) == (place % width, place // width)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([8, 16, 24]), st.sampled_from([1, 3, 9]))
+def test_smooth_maps_point_where_the_whole_upsampled_map_does(seed: int, grid: int, power: int) -> None:
+    coarse = torch.rand(1, 4, 5, 5, generator=torch.Generator().manual_seed(seed))
+    maps = torch.nn.functional.interpolate(coarse, (grid, grid), mode="bilinear")[0] ** power
+    whole = [divmod(int(one.argmax()), 211) for one in upsampled(maps, 211, 157)]
+    assert points(maps, 211, 157) == [(x, y) for y, x in whole]
+
+
+@given(st.integers(0, 7), st.integers(0, 7), st.integers(2, 6), st.integers(10, 90), st.integers(10, 90))
+def test_scaling_an_image_scales_the_point(
+    column: int, line: int, factor: int, width: int, height: int
+) -> None:
+    heatmap = torch.zeros(8, 8)
+    heatmap[line, column] = 1
+    x, y = pointing_target(heatmap, width, height)
+    large_x, large_y = pointing_target(heatmap, factor * width, factor * height)
+    # Centres of pixels, to the width of a pixel of the smaller image.
+    assert (large_x + 0.5) / factor == pytest.approx(x + 0.5, abs=1)
+    assert (large_y + 0.5) / factor == pytest.approx(y + 0.5, abs=1)
+
+
 def test_a_point_on_the_border_is_outside() -> None:
     box = Box(10, 10, 20, 20)
     inside = [(11, 11), (19, 19), (15, 12)]
@@ -83,7 +129,7 @@ def test_a_point_on_the_border_is_outside() -> None:
 
 def test_union_takes_the_enclosing_box() -> None:
     boxes = [Box(0, 0, 10, 10), Box(20, 20, 30, 30)]
-    union = Protocol("union", resolution=None, resize="bilinear", boxes="union")
+    union = Protocol(name="union", boxes="union")
     assert not is_hit((15, 15), boxes, SCENES)
     assert is_hit((25, 25), boxes, SCENES)
     assert is_hit((15, 15), boxes, union)

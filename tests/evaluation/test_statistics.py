@@ -1,41 +1,55 @@
 import numpy as np
 import pytest
 
-from amc_platform.evaluation.statistics import bootstrap, mcnemar, wilson
+from amc_platform.evaluation.statistics import bootstrap, mcnemar
 
 
-@pytest.mark.parametrize(
-    ("hits", "total", "low", "high"),
-    [
-        # p = 1/2, n = 10: centre 1/2, margin 1.96 / (1 + 3.8415/10) * sqrt(0.025 + 3.8415/400) = 0.2634.
-        (5, 10, 0.2366, 0.7634),
-        # No hit of 10: the upper bound is z^2 / (n + z^2) = 3.8415 / 13.8415.
-        (0, 10, 0.0, 0.2775),
-        (10, 10, 0.7225, 1.0),
-        (0, 0, 0.0, 1.0),
-    ],
-)
-def test_wilson_by_hand(hits: int, total: int, low: float, high: float) -> None:
-    assert wilson(hits, total) == pytest.approx((low, high), abs=1e-4)
+def one_phrase_an_image(values: np.ndarray) -> tuple[float, float]:
+    """Interval of values [seeds, images], each image with one phrase."""
+    ((low, high),) = bootstrap(values[:, :, None], np.ones((values.shape[1], 1)))
+    return float(low), float(high)
 
 
 def test_bootstrap_of_what_does_not_vary() -> None:
-    assert bootstrap(np.ones((3, 50))) == (1.0, 1.0)
+    assert one_phrase_an_image(np.ones((3, 50))) == (1.0, 1.0)
 
 
-def test_bootstrap_over_phrases_is_near_the_normal_interval() -> None:
+def test_bootstrap_of_independent_phrases_is_near_the_normal_interval() -> None:
     values = np.tile([0.0, 1.0], 200)[None]
-    low, high = bootstrap(values)
+    low, high = one_phrase_an_image(values)
     # Standard error sqrt(0.25 / 400) = 0.025.
     assert low == pytest.approx(0.5 - 1.96 * 0.025, abs=0.006)
     assert high == pytest.approx(0.5 + 1.96 * 0.025, abs=0.006)
-    assert bootstrap(values) == (low, high)
+    assert one_phrase_an_image(values) == (low, high)
+
+
+def test_phrases_of_an_image_are_no_independent_cases() -> None:
+    # 100 images of four phrases, all right or all wrong: standard error sqrt(0.25 / 100) = 0.05, not 0.025.
+    sums, counts = np.tile([0.0, 4.0], 50)[None, :, None], np.full((100, 1), 4.0)
+    ((low, high),) = bootstrap(sums, counts)
+    assert low == pytest.approx(0.5 - 1.96 * 0.05, abs=0.012)
+    assert high == pytest.approx(0.5 + 1.96 * 0.05, abs=0.012)
+
+
+def test_an_image_weighs_by_its_phrases() -> None:
+    # One image of nine hits, one of a single miss: draws give 0, 9/10 or 1.
+    intervals = bootstrap(np.array([[[9.0], [0.0]]]), np.array([[9.0], [1.0]]))
+    assert intervals.tolist() == [[0.0, 1.0]]
+
+
+def test_a_group_missing_from_a_draw_says_nothing_there() -> None:
+    # The second group is in one image of three: it is missing from (2/3)^3 of the draws.
+    sums = np.array([[[1.0, 2.0], [0.0, 0.0], [1.0, 0.0]]])
+    counts = np.array([[1.0, 2.0], [1.0, 0.0], [1.0, 0.0]])
+    intervals = bootstrap(sums, counts)
+    assert intervals[1].tolist() == [1.0, 1.0]
+    assert intervals[0].tolist() == [0.0, 1.0]
 
 
 def test_bootstrap_sees_the_spread_between_seeds() -> None:
     values = np.zeros((3, 400))
     values[1] = 1
-    low, high = bootstrap(values)
+    low, high = one_phrase_an_image(values)
     # All three draws are a bad seed in 8 of 27 resamplings, all the good one in 1 of 27 (> 2.5 %).
     assert (low, high) == (0.0, 1.0)
 

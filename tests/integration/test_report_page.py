@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from amc_platform.data.boxes import Box
+from amc_platform.evaluation.accuracy import accuracy_table
 from amc_platform.evaluation.gallery import Shot
-from amc_platform.evaluation.hits import Hit, accuracy_table
+from amc_platform.evaluation.hits import Hit
 from amc_platform.evaluation.protocol import Protocol
 from amc_platform.reporting.content import Curve, GalleryColumn, PageData, Series
 from amc_platform.reporting.page import write_page
@@ -48,7 +49,20 @@ def shots(hit: bool) -> tuple[Shot, ...]:
     texts = ("a small red star", "the green ring on the left")
     return tuple(
         Shot(
-            Hit(text, 0, text, "attribute", "", "test", True, (Box(8, 8, 24, 24),), (16, 16), hit, 1.0),
+            Hit(
+                text,
+                0,
+                text,
+                "attribute",
+                "",
+                "test",
+                True,
+                (Box(8, 8, 24, 24),),
+                (64, 64),
+                (16, 16),
+                hit,
+                1.0,
+            ),
             stream.getvalue(),
             heatmap,
         )

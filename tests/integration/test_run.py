@@ -48,7 +48,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess
         "clip_norm": 1.0,
     }
     spec = write_experiment(
-        folder, "test/run", training=training, cluster={"workers": 2}, search={"trials": TRIALS}
+        folder, "test/run", training=training, cluster={"workers": 2}, search={"list": TRIALS}
     )
     with (folder / "first.log").open("w") as log:
         driver = subprocess.Popen([AMC, "run", str(spec)], cwd=folder, stdout=log, stderr=log)
@@ -184,4 +184,4 @@ def test_evaluate_counts_what_the_run_counted(
     picture.write_bytes(read_rows(folder / "scenes.parquet", splits={"test"})[0].image)
     drawn = amc(folder, "explain", str(model), str(picture), "a red star")
     assert drawn.returncode == 0, drawn.stderr
-    assert (folder / "heatmap.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "explained" / "01-a-red-star.png").read_bytes().startswith(b"\x89PNG")

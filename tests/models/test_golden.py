@@ -1,4 +1,4 @@
-"""The recorded numbers of the published code (`tiny_*`), value by value, and what the comparison itself says of faults."""
+"""The recorded numbers of the published code (`tiny_*`), value by value, and what the comparison says of faults."""
 
 import json
 import math

@@ -38,10 +38,10 @@ def test_without_momentum_the_averages_start_at_the_weights(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        ("cut", "cannot be read as safetensors"),
-        ("missing", "1 keys missing, first itm_head.bias"),
-        ("unknown", "1 keys unknown, first more"),
-        ("shape", "1 keys of another shape, first itm_head.bias"),
+        ("cut", "model.safetensors: is cut off or no checkpoint"),
+        ("missing", r"1 of 207 keys .*: itm_head.bias \(missing: the network needs it\)"),
+        ("unknown", r"1 of 208 keys .*: more \(unknown: no such key in the network\)"),
+        ("shape", r"1 of 207 keys .*: itm_head.bias \(unfit: float32 \[3\], not float32 \[2\]\)"),
         ("no config", "config.json: not there"),
         ("bad config", "config.json: not a network config"),
     ],

@@ -10,9 +10,10 @@ from PIL import Image
 
 from amc_models.errors import InputError
 from amc_platform.data.boxes import Box
+from amc_platform.evaluation.accuracy import accuracy_table
 from amc_platform.evaluation.comparison import compare
 from amc_platform.evaluation.gallery import Shot
-from amc_platform.evaluation.hits import Hit, accuracy_table
+from amc_platform.evaluation.hits import Hit
 from amc_platform.evaluation.protocol import Protocol
 from amc_platform.reporting.charts import HEIGHT, LEFT, WIDTH, layout, ticks
 from amc_platform.reporting.content import Contrast, Curve, GalleryColumn, PageData, Series
@@ -29,7 +30,7 @@ def shot(name: str, kind: str = "attribute", *, hit: bool = True, hard: bool = F
     heatmap = np.eye(4, dtype=np.float32)
     box = Box(4, 4, 12, 12)
     return Shot(
-        Hit(name, 0, f"the <b> {name}", kind, "", "test", hard, (box,), (8, 8), hit, 1.0),
+        Hit(name, 0, f"the <b> {name}", kind, "", "test", hard, (box,), (32, 24), (8, 8), hit, 1.0),
         stream.getvalue(),
         heatmap,
     )
@@ -92,7 +93,7 @@ def test_a_page_without_gallery_and_curves_leaves_them_out() -> None:
 def test_the_report_as_markdown() -> None:
     text = render_markdown(content())
     assert text.startswith("# scenes/effect & more\n\nAMC grounds <most> phrases.\n\n")
-    assert "| amc | 100.0 (34–100) | 100.0 (21–100) | 100.0 (21–100) | 1 |" in text
+    assert "| amc | 100.0 (100–100) | 100.0 (100–100) | 100.0 (100–100) | 1 |" in text
     assert "| all | +100.0 | +100.0 to +100.0 | 0.5 | 2 |" in text
     assert "- data: scenes 0123456789abcdef\n" in text
     assert "± is" not in text

@@ -100,7 +100,10 @@ def test_a_valid_spec_has_no_finding() -> None:
     [
         ("objective.amc.dleta_1=1", "--set objective.amc.dleta_1: no such field; did you mean delta_1?"),
         ("lr=1", "--set lr: no such field; did you mean training.lr?"),
-        ("tracking.user=me", "--set tracking.user: no such field; choose kind, uri or experiment"),
+        (
+            "tracking.user=me",
+            "--set tracking.user: no such field; choose kind, uri, experiment, model or upload",
+        ),
         ("objective.amc.delta_1=-0.1", "must be greater than or equal to 0, not -0.1"),
         ("objective.amc.variant=man", '"man" is no choice here; did you mean mean or max?'),
         ("objective.amc=none", 'must be a mapping of fields, not "none"'),
@@ -129,6 +132,8 @@ def test_a_valid_spec_has_no_finding() -> None:
         ),
         ("training.lr_min=1", "--set training.lr_min: 1 is above lr 0.0001"),
         ("training.warmup_steps=301", "--set training.warmup_steps: 301 is more than training.steps 300"),
+        ("training.schedule=published", "training.steps_per_epoch: missing; the published schedule counts"),
+        ("training.epochs=3", "training.epochs: no effect while training.schedule is cosine"),
         ("training.steps=true", "must be a valid integer, not true"),
         ("training.lr=.inf", 'must be a valid number, not ".inf"'),
         ("training.lr=1e999", "must be a finite number"),

@@ -27,6 +27,7 @@ def test_identity_is_the_hash_of_canonical_json() -> None:
         "data.images_per_batch=32",
         "data.kinds=[region]",
         "data.flip=plain",
+        "data.preset=paper",
         "cluster.workers=2",
     ],
 )
@@ -43,6 +44,8 @@ def test_what_changes_the_weights_changes_the_identity(base: Path, override: str
         "data.table=moved.parquet",
         "data.prepare.seed=4",
         "data.prepare=null",
+        "data.loader_workers=4",
+        "data.empty_regions=error",
         "start_from=moved",
         "evaluation.splits=[val]",
         "evaluation.every=5",

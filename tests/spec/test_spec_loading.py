@@ -82,7 +82,7 @@ def test_overrides_are_yaml_and_do_not_depend_on_their_order(base: Path) -> None
 def test_a_dumped_spec_loads_equal_from_anywhere(
     base: Path, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    overrides = ["search.trials=[{name: a, set: {objective.amc.delta_2: 0.6}}]", "search.seeds=[3, 4]"]
+    overrides = ["search.list=[{name: a, set: {objective.amc.delta_2: 0.6}}]", "search.seeds=[3, 4]"]
     experiment = load_experiment(base, overrides)
     dumped = write("elsewhere/spec.yaml", dump_experiment(experiment)).absolute()
     monkeypatch.chdir(tmp_path / "elsewhere")

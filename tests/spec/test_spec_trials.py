@@ -9,7 +9,7 @@ from amc_platform.spec import SearchSpec, expand_trials, load_experiment
 SEARCH = """\
 search:
   seeds: [0, 7]
-  trials:
+  list:
     - {name: base, set: {training.steps: 0}}
     - name: control
       set:
@@ -23,7 +23,7 @@ search:
 
 
 def refused(write: Write, trials: str) -> str:
-    path = write("a.yaml", BASE + "search:\n  trials:\n" + trials)
+    path = write("a.yaml", BASE + "search:\n  list:\n" + trials)
     with pytest.raises(InputError) as error:
         load_experiment(path)
     assert "\n" not in str(error.value)
@@ -80,16 +80,16 @@ def test_a_wrong_field_in_a_trial_is_told_with_its_line(write: Write) -> None:
     [
         ("    - {name: x, set: {seed: 3}}\n", "a.yaml:16: seed: a trial cannot change it; use search.seeds"),
         ("    - {name: x, set: {tracking.kind: none}}\n", "a.yaml:16: tracking: a trial cannot change it"),
-        ("    - {name: x, set: 3}\n", "a.yaml:16: search.trials.0.set: must be a mapping of fields, not 3"),
-        ("    - {name: x}\n    - {name: x}\n", "a.yaml:17: search.trials.1.name: 'x' names two trials"),
-        ("    - {nmae: x}\n", "a.yaml:16: search.trials.0.name: missing"),
-        ("    - {name: x, sets: {}}\n", "a.yaml:16: search.trials.0.sets: no such field; did you mean set?"),
+        ("    - {name: x, set: 3}\n", "a.yaml:16: search.list.0.set: must be a mapping of fields, not 3"),
+        ("    - {name: x}\n    - {name: x}\n", "a.yaml:17: search.list.1.name: 'x' names two rows"),
+        ("    - {nmae: x}\n", "a.yaml:16: search.list.0.name: missing"),
+        ("    - {name: x, sets: {}}\n", "a.yaml:16: search.list.0.sets: no such field; did you mean set?"),
         ("    - {name: x, set: {cluster.workers: 5}}\n", "data.images_per_batch: 16 images cannot be shared"),
         (
             "    - {name: x, set: {evaluation.validation_images: 5}}\n",
             "a.yaml:16: evaluation.validation_images: no effect",
         ),
-        ("    x\n", "search.trials: must be a valid list"),
+        ("    x\n", "search.list: must be a valid list"),
     ],
 )
 def test_wrong_trials_are_refused_before_anything_runs(write: Write, trials: str, message: str) -> None:
@@ -98,7 +98,7 @@ def test_wrong_trials_are_refused_before_anything_runs(write: Write, trials: str
 
 def test_a_trial_may_switch_off_what_its_own_file_configures(write: Write) -> None:
     text = BASE + "evaluation: {every: 10, validation_images: 4}\n"
-    path = write("a.yaml", text + "search:\n  trials:\n    - {name: x, set: {evaluation.every: null}}\n")
+    path = write("a.yaml", text + "search:\n  list:\n    - {name: x, set: {evaluation.every: null}}\n")
     (trial,) = expand_trials(path)
     assert trial.experiment.evaluation.validation_images is None
     assert load_experiment(path).evaluation.validation_images == 4

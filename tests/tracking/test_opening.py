@@ -23,7 +23,9 @@ def test_the_spec_comes_before_the_environment_before_the_output(
     assert tracking_uri(None, "runs") == f"sqlite:///{tmp_path}/runs/mlflow.db"
     assert tracking_uri("sqlite:///some/m.db", "runs") == f"sqlite:///{tmp_path}/some/m.db"
     assert tracking_uri("sqlite:////abs/m.db", "runs") == "sqlite:////abs/m.db"
-    assert tracking_uri("postgresql+psycopg2://u:p@h/d", "runs") == "postgresql+psycopg2://u:p@h/d"
+    assert tracking_uri("postgresql+psycopg2://u@h/d", "runs") == "postgresql+psycopg2://u@h/d"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://u:p@h/d")
+    assert tracking_uri(None, "runs") == "postgresql://u:p@h/d"
 
 
 @pytest.mark.parametrize(
@@ -56,9 +58,19 @@ def test_wrong_kinds_and_experiments_are_refused(tmp_path: Path) -> None:
         open_tracker("none", None, "amc/", tmp_path)
 
 
-def test_credentials_are_not_shown(tmp_path: Path) -> None:
+@pytest.mark.parametrize("uri", ["http://me:secret@h:1", "postgresql+psycopg2://me:secret@h/d"])
+def test_a_password_in_a_spec_is_refused(uri: str) -> None:
+    with pytest.raises(
+        InputError, match=r"tracking\.uri: holds a password.*MLFLOW_TRACKING_PASSWORD"
+    ) as caught:
+        tracking_uri(uri, "runs")
+    assert "secret" not in str(caught.value)
+
+
+def test_credentials_are_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert without_credentials("see http://me:pw@h:1/x and sqlite:///a") == "see http://h:1/x and sqlite:///a"
-    assert open_tracker("mlflow", "http://me:pw@h:1", "amc/a", tmp_path).destination == "http://h:1"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:pw@h:1")
+    assert open_tracker("mlflow", None, "amc/a", tmp_path).destination == "http://h:1"
 
 
 def test_a_config_becomes_dotted_leaves() -> None:

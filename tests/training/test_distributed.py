@@ -25,12 +25,13 @@ def gradients(module: torch.nn.Module, rank: int) -> None:
     module(half(rank), 0.4)["total"].backward()
 
 
-def worker(rank: int, folder: str) -> None:
+def worker(rank: int, folder: str, checkpointing: bool) -> None:
     torch.set_num_threads(1)
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "RANK": str(rank), "WORLD_SIZE": "2"}
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     group = WorkerGroup.current()
     objectives = Objectives(tiny_model(), ObjectiveConfig(), mask_token_id=4)
+    objectives.model.checkpoint_activations(checkpointing)
     gradients(group.wrap(objectives, all_parameters_used=True), rank)
     objectives.update_queues()
     torch.save(
@@ -45,8 +46,9 @@ def worker(rank: int, folder: str) -> None:
     distributed.destroy_process_group()
 
 
-def test_two_workers_equal_the_mean_of_their_halves(tmp_path: Path) -> None:
-    spawn(worker, args=(str(tmp_path),), nprocs=2)
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_two_workers_equal_the_mean_of_their_halves(tmp_path: Path, checkpointing: bool) -> None:
+    spawn(worker, args=(str(tmp_path), checkpointing), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
     alone: list[dict[str, torch.Tensor]] = []
     for rank in range(2):

@@ -1,6 +1,7 @@
-"""Recorded numbers of the published code (`tiny_*.json` and its tensors), and what this network makes of the same inputs."""
+"""Recorded numbers of the published code (`tiny_*.json` and its tensors) beside those of this network."""
 
-import re
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from amc_models.albef import Albef
 from amc_models.batch import Batch, MaskedText, Negatives
+from amc_models.benchmarks.golden_gradients import Gradients
 from amc_models.benchmarks.verdict import Verdict, compare, read_json, read_tensors
 from amc_models.config import AlbefConfig
 from amc_models.errors import InputError
@@ -18,14 +20,10 @@ from amc_models.objectives.config import AmcLoss, ObjectiveConfig
 from amc_models.objectives.contrastive import contrastive_terms, similarities, soft_targets
 from amc_models.objectives.matching import negative_weights
 from amc_models.objectives.total import Draws, Objectives
+from amc_models.vision import interpolate_positions
 
 TIED = ("position_ids", "cls.predictions.decoder.")
 """Keys of the published layout without weights of their own."""
-LOSSES = {
-    "": "total", "ita": "itc", "itc": "itc", "itm": "itm", "mlm": "mlm", "amc": "amc", "total": "total",
-    "mean": "mean", "max": "max",
-}  # fmt: skip
-"""Names of losses in gradient names (`grad_loss_ita.PARAMETER`), and ours."""
 
 
 class GoldenCase:
@@ -117,9 +115,12 @@ class GoldenCase:
         objectives, model = self._objectives("sequence"), self.model
         losses = objectives(self.batch, self.alpha, self.draws)
         objectives.update_queues()
-        named = {"itc": "loss_ita", "itm": "loss_itm", "mlm": "loss_mlm", "amc": "loss_amc", "total": "loss_total"}  # fmt: skip
-        values |= {recorded: losses[ours] for ours, recorded in named.items()}
         values |= {
+            "loss_ita": losses["itc"],
+            "loss_itm": losses["itm"],
+            "loss_mlm": losses["mlm"],
+            "loss_amc": losses["amc"],
+            "loss_total": losses["total"],
             "loss_mlm_vocab_distill": vocabulary,
             "queue_image_after": model.image_queue,
             "queue_text_after": model.text_queue,
@@ -164,9 +165,10 @@ class GoldenCase:
             columns = columns[:, : len(batch.input_ids)]
             own = columns.softmax(dim=1).diagonal()[:, None]
             values[name] = negative_weights(columns, batch.may_be_negative) * (1 - own)
-        return values | self._fusion(image, text) | self._words(image, image_m)
+        return values | self.fusion(image, text) | self._words(image, image_m)
 
-    def _fusion(self, image: Tensor, text: Tensor) -> dict[str, Tensor]:
+    def fusion(self, image: Tensor, text: Tensor) -> dict[str, Tensor]:
+        """Matching and heatmaps of the encoded positive and recorded negative pairs."""
         model, batch = self.model, self.batch
         taps: list[Tensor] = []
         fuse = model.text_encoder.fuse
@@ -215,49 +217,6 @@ class GoldenCase:
         return values
 
 
-class Gradients:
-    """Gradients by their recorded names: `grad[_LOSS].PARAMETER`, of the total where no loss is named."""
-
-    def __init__(self, case: GoldenCase) -> None:
-        self.case = case
-        self._of: dict[str, dict[str, Tensor]] = {}
-
-    def of(self, name: str) -> Tensor | None:
-        """The gradient a recorded name asks for; None where it names no parameter or no loss of the step."""
-        parameters = dict(self.case.model.named_parameters()) | {"image": self.case.batch.images}
-        aliases = {"text_encoder.cls.predictions.decoder.bias": "text_encoder.cls.predictions.bias"}
-        if "grad" not in name:
-            return None
-        parts = re.split(r"[./:]", name.removesuffix(".grad"))
-        for start in range(len(parts)):
-            parameter = ".".join(parts[start:])
-            parameter = aliases.get(parameter, parameter)
-            if parameter in parameters:
-                loss = re.sub(r"^grad(ient)?s?", "", "_".join(parts[:start])).strip("_").removeprefix("loss_")
-                loss = LOSSES.get(loss.removeprefix("loss").strip("_"))
-                return None if loss is None else self._gradients(loss).get(parameter)
-        return None
-
-    def _gradients(self, loss: str) -> dict[str, Tensor]:
-        if loss not in self._of:
-            case = self.case
-            if loss in ("mean", "max"):
-                case.restore()
-                image, _ = case.model.encode_image(case.batch.images)
-                text, _ = case.model.encode_text(case.batch.input_ids, case.batch.attention_mask)
-                value = case._fusion(image, text)[f"loss_{loss}"]
-            else:
-                value = case.losses()[loss]
-            named = {n: p for n, p in case.model.named_parameters() if p.requires_grad}
-            named["image"] = case.batch.images
-            found = torch.autograd.grad(value, list(named.values()), allow_unused=True)
-            self._of[loss] = {
-                name: torch.zeros_like(parameter) if gradient is None else gradient
-                for (name, parameter), gradient in zip(named.items(), found, strict=True)
-            }
-        return self._of[loss]
-
-
 def _config(facts: dict[str, Any], state: dict[str, Tensor]) -> AlbefConfig:
     """Sizes of the recorded network."""
     sizes, bert = facts["model_config"], facts["bert_config"]
@@ -282,3 +241,11 @@ def _config(facts: dict[str, Any], state: dict[str, Tensor]) -> AlbefConfig:
         gradcam_layer=sizes["gcam_layer"],
         mask_size=sizes["mask_size"],
     )
+
+
+def position_verdicts(tensors: dict[str, Tensor]) -> Iterator[Verdict]:
+    """Position embeddings at another resolution: pairs `pos_A_to_B_in`, `pos_A_to_B_out`."""
+    for name in sorted(name for name in tensors if name.startswith("pos_") and name.endswith("_in")):
+        wanted = tensors[name.removesuffix("_in") + "_out"]
+        got = interpolate_positions(tensors[name], math.isqrt(wanted.shape[1] - 1))
+        yield compare("positions", name.removesuffix("_in"), got, wanted, 0.0)

@@ -114,6 +114,10 @@ class ObjectiveConfig(_Section):
         default="keep",
         description="Whether a phrase known to hold for another image may be its negative (`keep`: published, it may).",
     )
+    same_image_negatives: Literal["exclude", "keep"] = Field(
+        default="exclude",
+        description="Whether another phrase of the same image may be its negative (`keep`: published, it may).",
+    )
     negatives: Literal["hard", "uniform"] = Field(
         default="hard", description="How ITM draws negatives among the allowed ones."
     )

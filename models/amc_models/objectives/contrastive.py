@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from amc_models.precision import full_precision
+
 
 class Similarities(NamedTuple):
     """Similarities over temperature; columns are the batch's pairs, then the queue."""
@@ -23,12 +25,13 @@ def similarities(
     text_queue: Float[Tensor, "embedding size"],
     temperature: Float[Tensor, ""],
 ) -> Similarities:
-    """Features against momentum keys of the batch and of the queue as it was before this step."""
+    """Features against momentum keys of the batch and of the queue as it was before this step, in full precision."""
     # Two products side by side: the queue is read where it lies instead of being copied behind the batch.
-    return Similarities(
-        torch.cat([image @ text_keys.T, image @ text_queue], dim=1) / temperature,
-        torch.cat([text @ image_keys.T, text @ image_queue], dim=1) / temperature,
-    )
+    with full_precision(image.device):
+        return Similarities(
+            torch.cat([image @ text_keys.T, image @ text_queue], dim=1) / temperature,
+            torch.cat([text @ image_keys.T, text @ image_queue], dim=1) / temperature,
+        )
 
 
 def soft_targets(momentum: Float[Tensor, "pairs columns"], alpha: float) -> Float[Tensor, "pairs columns"]:

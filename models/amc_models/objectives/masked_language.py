@@ -33,6 +33,13 @@ def mask_tokens(
     return MaskedText(torch.where(chosen & (draw >= 0.9), random_ids, masked), labels)
 
 
+def hidden_positions(labels: Int[Tensor, "pairs length"]) -> Int[Tensor, "pairs rows"]:
+    """Positions of the hidden words of each text, as many as the text with the most has; others fill up the rest."""
+    hidden = labels != IGNORED
+    most = max(1, int(hidden.sum(dim=1).max().item()))
+    return hidden.int().argsort(dim=1, descending=True, stable=True)[:, :most]
+
+
 def word_loss(logits: Float[Tensor, "words vocabulary"], labels: Int[Tensor, " words"]) -> Float[Tensor, ""]:
     """Cross-entropy over the hidden words; zero, with a gradient, where none is hidden."""
     return F.cross_entropy(logits, labels, reduction="sum") / max(labels.numel(), 1)

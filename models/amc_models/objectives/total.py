@@ -7,14 +7,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from amc_models.albef import Albef
+from amc_models.attention import AttentionTap, KeysValues
 from amc_models.batch import Batch, MaskedText, Negatives
 from amc_models.gradcam import attention_gradient, heatmap, normalise, upsample
 from amc_models.objectives.attention_mask import attention_mask_loss
 from amc_models.objectives.config import NoAttentionMask, ObjectiveConfig
 from amc_models.objectives.contrastive import Similarities, contrastive_loss, similarities
-from amc_models.objectives.masked_language import mask_tokens, masked_language_loss
+from amc_models.objectives.masked_language import hidden_positions, mask_tokens, masked_language_loss
 from amc_models.objectives.matching import draw_negatives, matching_loss
-from amc_models.text import AttentionTap, KeysValues, TextEncoder
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,15 @@ class Draws:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Online encodings of a batch, shared by all objectives."""
+    """Encodings of a batch by the online or the momentum network, shared by all objectives."""
 
     keys_values: list[KeysValues]
     """Cross-attention keys and values a fusion layer, once an image."""
     text: Float[Tensor, "pairs length width"]
+    masked_text: Float[Tensor, "pairs length width"]
+    """With words hidden for MLM; without MLM the same as `text`."""
+    features: tuple[Float[Tensor, "pairs embedding"], Float[Tensor, "pairs embedding"]]
+    """Contrastive features of the image and of the text of each pair."""
 
 
 class Objectives(nn.Module):
@@ -46,29 +50,25 @@ class Objectives(nn.Module):
 
     def forward(self, batch: Batch, alpha: float, draws: Draws | None = None) -> dict[str, Tensor]:
         """Losses by name, unweighted, and `total`. `alpha`: weight of the soft targets at this step."""
-        draws, model, weights = draws or Draws(), self.model, self.weights
-        model.clamp_temperature()
-        image_tokens, image_features = model.encode_image(batch.images)
-        text_tokens, text_features = model.encode_text(batch.input_ids, batch.attention_mask)
+        draws, weights = draws or Draws(), self.weights
+        self.model.clamp_temperature()
+        masked = (draws.masked or self._mask(batch)) if weights["mlm"] else None
+        online = self._encode(batch, masked)
         if self.training:
-            model.update_momentum()
-        encoded = Encoded(model.text_encoder.image_keys_values(image_tokens), text_tokens)
-        image_features = image_features[batch.image_index]
-        allowed = batch.may_be_negative[:, batch.image_index]
-
+            self.model.update_momentum()
         losses: dict[str, Tensor] = {}
-        image_tokens_m, similar = None, None
-        if weights["itc"] or (weights["mlm"] and alpha):
+        average, scores, allowed = None, None, self._may_be_negative(batch)
+        if weights["itc"] or (masked is not None and alpha):
             with torch.no_grad():
-                image_tokens_m, image_keys = model.encode_image(batch.images, momentum=True)
-                _, text_keys = model.encode_text(batch.input_ids, batch.attention_mask, momentum=True)
-                self._keys = image_keys[batch.image_index], text_keys
-                momentum = self._similarities(*self._keys, self._keys)
-            similar = self._similarities(image_features, text_features, self._keys)
-            losses["itc"] = contrastive_loss(similar, momentum, alpha, self._excluded(allowed))
-        losses |= self._matching(batch, encoded, similar, allowed, draws)
-        if weights["mlm"]:
-            losses["mlm"] = self._masked_language(batch, encoded, image_tokens_m, alpha, draws)
+                average = self._encode(batch, masked, momentum=True)
+                self._keys = average.features
+                targets = self._similarities(average.features, average.features)
+            scores = self._similarities(online.features, average.features)
+            losses["itc"] = contrastive_loss(scores, targets, alpha, _known(allowed))
+        negatives = draws.negatives or self._draw(scores, allowed)
+        losses |= self._matching(batch, online, negatives)
+        if masked is not None:
+            losses["mlm"] = self._masked_language(batch, masked, online, average, alpha)
         losses["total"] = torch.stack([weights[name] * losses[name] for name in losses]).sum()
         return losses
 
@@ -85,38 +85,60 @@ class Objectives(nn.Module):
             self.model.enqueue(*self._keys)
             self._keys = None
 
-    def _similarities(self, image: Tensor, text: Tensor, keys: tuple[Tensor, Tensor]) -> Similarities:
+    def _mask(self, batch: Batch) -> MaskedText:
+        probability, size = self.config.mask_probability, self.model.config.vocabulary_size
+        return mask_tokens(batch.input_ids, batch.maskable, probability, self.mask_token_id, size)
+
+    def _encode(self, batch: Batch, masked: MaskedText | None, *, momentum: bool = False) -> Encoded:
+        """Images once each; texts, and texts with hidden words behind them, in one pass."""
+        model, pairs = self.model, len(batch.input_ids)
+        encoder = model.text_encoder_m if momentum else model.text_encoder
+        image_tokens, image_features = model.encode_image(batch.images, momentum=momentum)
+        ids, mask = batch.input_ids, batch.attention_mask
+        if masked is not None:
+            ids, mask = torch.cat([ids, masked.input_ids]), torch.cat([mask, mask])
+        text, text_features = model.encode_text(ids, mask, momentum=momentum)
+        return Encoded(
+            encoder.image_keys_values(image_tokens),
+            text[:pairs],
+            text[-pairs:],
+            (image_features[batch.image_index], text_features[:pairs]),
+        )
+
+    def _similarities(self, features: tuple[Tensor, Tensor], keys: tuple[Tensor, Tensor]) -> Similarities:
         """Features of the pairs against this step's momentum keys and the queues."""
         model = self.model
-        return similarities(image, text, *keys, model.image_queue, model.text_queue, model.temp)
+        return similarities(*features, *keys, model.image_queue, model.text_queue, model.temp)
 
-    @staticmethod
-    def _excluded(allowed: Bool[Tensor, "pairs pairs"]) -> Bool[Tensor, "pairs pairs"]:
-        """Pairs that are neither the own one nor a negative."""
-        return ~allowed & ~torch.eye(allowed.shape[0], dtype=torch.bool, device=allowed.device)
+    def _may_be_negative(self, batch: Batch) -> Bool[Tensor, "pairs pairs"]:
+        """Whether the phrase of one pair may be a negative for the image of another."""
+        index = batch.image_index
+        allowed = batch.may_be_negative[:, index]
+        if self.config.same_image_negatives == "keep":
+            own = torch.eye(len(index), dtype=torch.bool, device=index.device)
+            allowed = allowed | ((index[:, None] == index) & ~own)
+        return allowed
 
-    def _matching(
-        self,
-        batch: Batch,
-        encoded: Encoded,
-        scores: Similarities | None,
-        allowed: Bool[Tensor, "pairs pairs"],
-        draws: Draws,
-    ) -> dict[str, Tensor]:
+    def _draw(self, scores: Similarities | None, allowed: Bool[Tensor, "pairs pairs"]) -> Negatives:
+        pairs = len(allowed)
+        if scores is None or self.config.negatives == "uniform":
+            evenly = torch.zeros(allowed.shape, device=allowed.device)
+            return draw_negatives(evenly, evenly, allowed)
+        image_to_text, text_to_image = (columns.detach()[:, :pairs].float() for columns in scores)
+        return draw_negatives(image_to_text, text_to_image, allowed)
+
+    def _matching(self, batch: Batch, encoded: Encoded, negatives: Negatives) -> dict[str, Tensor]:
         """L_itm, and L_amc on its positive pairs."""
-        negatives = draws.negatives or self._negatives(scores, allowed)
         positive, maps = self._positive(batch, encoded)
         # -1 marks a missing negative; its row is computed with pair 0 and does not count.
-        image_of_text, text_of_image = (
-            negatives.image_of_text.clamp(min=0),
-            negatives.text_of_image.clamp(min=0),
-        )
+        image_of_text = negatives.image_of_text.clamp(min=0)
+        text_of_image = negatives.text_of_image.clamp(min=0)
         other_images = [image.of(batch.image_index[image_of_text]) for image in encoded.keys_values]
         other_texts, other_masks = encoded.text[text_of_image], batch.attention_mask[text_of_image]
         negative = torch.cat(
             [
-                self._match_logits(encoded.text, batch.attention_mask, other_images),
-                self._match_logits(other_texts, other_masks, encoded.keys_values),
+                self._match(encoded.text, batch.attention_mask, other_images),
+                self._match(other_texts, other_masks, encoded.keys_values),
             ]
         )
         exists = torch.cat([negatives.image_of_text, negatives.text_of_image]) >= 0
@@ -129,14 +151,6 @@ class Objectives(nn.Module):
             )
         return losses
 
-    def _negatives(self, scores: Similarities | None, allowed: Bool[Tensor, "pairs pairs"]) -> Negatives:
-        pairs = allowed.shape[0]
-        if scores is None or self.config.negatives == "uniform":
-            evenly = torch.zeros(allowed.shape, device=allowed.device)
-            return draw_negatives(evenly, evenly, allowed)
-        image_to_text, text_to_image = (columns.detach()[:, :pairs].float() for columns in scores)
-        return draw_negatives(image_to_text, text_to_image, allowed)
-
     def _positive(self, batch: Batch, encoded: Encoded) -> tuple[Tensor, Tensor | None]:
         """Match logits of the positive pairs and, where AMC is trained, their differentiable heatmaps."""
         config, taps = self.config.amc, list[Tensor]()
@@ -145,52 +159,49 @@ class Objectives(nn.Module):
             taps.append(probabilities)
             return probabilities
 
-        wanted = not isinstance(config, NoAttentionMask)
-        logits = self._match_logits(
-            encoded.text, batch.attention_mask, encoded.keys_values, tap if wanted else None
-        )
         if isinstance(config, NoAttentionMask):
-            return logits, None
+            return self._match(encoded.text, batch.attention_mask, encoded.keys_values), None
+        logits = self._match(encoded.text, batch.attention_mask, encoded.keys_values, tap)
         gradient = attention_gradient(logits, taps[0], config.gradient, differentiable=True)
         maps = heatmap(taps[0], gradient, batch.attention_mask)
         return logits, normalise(maps) if config.normalise else maps
 
-    def _match_logits(
+    def _match(
         self,
         text: Float[Tensor, "pairs length width"],
         mask: Bool[Tensor, "pairs length"],
         images: list[KeysValues],
         tap: AttentionTap | None = None,
     ) -> Float[Tensor, "pairs 2"]:
-        return self.model.itm_head(self.model.text_encoder.fuse(text, mask, images, tap=tap)[:, 0])
+        """Match logits of texts with images; only the CLS is read, so that nothing else leaves the last layer."""
+        cls = torch.zeros_like(mask[:, :1], dtype=torch.long)
+        return self.model.match(self.model.text_encoder.fuse(text, mask, images, tap=tap, rows=cls))
 
     def _masked_language(
-        self, batch: Batch, encoded: Encoded, image_tokens_m: Tensor | None, alpha: float, draws: Draws
+        self, batch: Batch, masked: MaskedText, online: Encoded, average: Encoded | None, alpha: float
     ) -> Float[Tensor, ""]:
-        online, average = self.model.text_encoder, self.model.text_encoder_m
-        masked = draws.masked or mask_tokens(
-            batch.input_ids,
-            batch.maskable,
-            self.config.mask_probability,
-            self.mask_token_id,
-            self.model.config.vocabulary_size,
-        )
-
-        def states(encoder: TextEncoder, images: list[KeysValues]) -> Float[Tensor, "pairs length width"]:
-            return encoder.fuse(
-                encoder.encode(masked.input_ids, batch.attention_mask), batch.attention_mask, images
-            )
-
-        momentum = None
-        if image_tokens_m is not None and alpha > 0:
+        """L_mlm; unless the published bug wants every position, only those of hidden words leave the last layer."""
+        model, labels, rows = self.model, masked.labels, None
+        if self.config.distillation_axis == "vocabulary":
+            rows = hidden_positions(labels)
+            labels = labels.take_along_dim(rows, dim=1)
+        mask, momentum = batch.attention_mask, None
+        if average is not None and alpha > 0:
             with torch.no_grad():
-                momentum = states(average, average.image_keys_values(image_tokens_m))
+                momentum = model.text_encoder_m.fuse(
+                    average.masked_text, mask, average.keys_values, rows=rows
+                )
         return masked_language_loss(
-            states(online, encoded.keys_values),
+            model.text_encoder.fuse(online.masked_text, mask, online.keys_values, rows=rows),
             momentum,
-            masked.labels,
-            online.predict_words,
-            average.predict_words,
+            labels,
+            model.text_encoder.predict_words,
+            model.text_encoder_m.predict_words,
             alpha,
             self.config.distillation_axis,
         )
+
+
+def _known(allowed: Bool[Tensor, "pairs pairs"]) -> Bool[Tensor, "pairs pairs"]:
+    """Pairs that are neither the own one nor a negative."""
+    return ~allowed & ~torch.eye(len(allowed), dtype=torch.bool, device=allowed.device)

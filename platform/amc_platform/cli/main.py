@@ -10,7 +10,20 @@ from typing import Annotated, NoReturn
 import typer
 
 from amc_models.errors import InputError
-from amc_platform.cli import evaluate, explain, plan, prepare, run, schema
+from amc_platform.cli import (
+    bench,
+    compare,
+    doctor,
+    evaluate,
+    explain,
+    export,
+    plan,
+    prepare,
+    run,
+    schema,
+    status,
+    track,
+)
 
 FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -26,8 +39,14 @@ app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.add_typer(prepare.app, name="prepare")
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("explain")(explain.explain)
+app.command("export")(export.export)
+app.command("doctor")(doctor.doctor)
 app.command("report")(run.report)
+app.command("status")(status.status)
+app.add_typer(track.app, name="track")
+app.add_typer(bench.app, name="bench")
 app.command("schema")(schema.schema)
 
 

@@ -18,22 +18,38 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Plan, train, evaluate, track and report SPEC; what is done already is reused."""
-    from amc_platform.search.driver import carry_out, ready_plan, recorded
+    from amc_platform.cli.live import live
+    from amc_platform.search.driver import carry_out, ledger_of, ready_plan, recorded
 
     with progress("scenes") as report_progress:
         made = ready_plan(spec, overrides or [], fresh=fresh, progress=report_progress)
-    jobs, pending = made.jobs, made.pending
-    note(
-        f"{made.experiment.name}: {len(jobs)} trials, {len(jobs) - len(pending)} done already, {len(pending)} to run"
-    )
-    with recorded(made) as follower:
-        carry_out(made, note)
-        _report(made, as_json)
-        for name in ("report.md", "report.html"):
-            follower.parent_artifact(made.folder / name)
+    with recorded(made) as follower, ledger_of(made) as ledger:
+        adopted = ledger.look_up(made.jobs, adopting=not fresh)
+        note(_summary(made, adopted))
+        with live(made.experiment.name) as (tell, watch):
+            made = carry_out(made, ledger, follower, tell, watch)
+        reported = made.finished
+        if reported.rows:
+            _report(reported, as_json)
+            for name in ("report.md", "report.html"):
+                follower.parent_artifact(made.folder / name)
+        else:
+            note("no trial was trained to its end, so there is nothing to report")
         warnings = follower.close()
+        for job in made.jobs:
+            ledger.name_run(job, follower.run_id(job.identity))
+        warnings += filter(None, [ledger.close()])
     for warning in warnings:
         note(f"tracking: {warning}")
+
+
+def _summary(made: "Plan", adopted: int) -> str:
+    """`scenes/effect: 7 trials, 4 done already, 3 to run`."""
+    jobs, pending = len(made.jobs) + made.unproposed, len(made.pending) + made.unproposed
+    elsewhere = f" ({adopted} of them elsewhere)" if adopted else ""
+    return (
+        f"{made.experiment.name}: {jobs} trials, {jobs - pending} done already{elsewhere}, {pending} to run"
+    )
 
 
 def report(spec: SpecArgument, overrides: SetOption = None, as_json: JsonOption = False) -> None:

@@ -54,3 +54,11 @@ def region_mask(boxes: Iterable[Box], width: int, height: int) -> Float32[np.nda
         x1, y1, x2, y2 = (int(edge) for edge in clamp(box, width, height))
         mask[y1:y2, x1:x2] = 1.0
     return mask
+
+
+def part_inside(box: Box, width: int, height: int) -> Box | None:
+    """The part of `box` that lies inside the image; None where there is none, or an edge is no finite number."""
+    if not all(map(math.isfinite, box)):
+        return None
+    inside = Box(max(0.0, box.x1), max(0.0, box.y1), min(float(width), box.x2), min(float(height), box.y2))
+    return inside if area(inside) > 0 else None

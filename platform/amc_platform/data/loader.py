@@ -1,21 +1,29 @@
-"""Training batches as a function of seed and step alone, so that a run continues exactly where it stopped."""
+"""Training batches as a function of seed and step alone, so that a run continues exactly where it stopped.
 
+What is drawn for an image (phrases, boxes, mirror, colours) follows from seed, epoch and image: the same global batch
+has the same content whatever the number of workers and of threads.
+"""
+
+import time
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Literal
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, fields, replace
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float32
 from torch import Tensor
 
 from amc_models.batch import Batch
 from amc_models.errors import InputError
 from amc_models.tokenizer import SPECIAL_TOKENS, Tokenizer
-from amc_models.vision import normalise_pixels
-from amc_platform.data.table import ImageRow, Phrase
-from amc_platform.data.transforms import decode, mask_of, resize, swap_sides
+from amc_platform.data.augmentation import Flip, Preset, make_view
+from amc_platform.data.boxes import Box, area, clamp
+from amc_platform.data.rows import ImageRow, Phrase
+from amc_platform.data.sampler import Sampler, SamplerState
+from amc_platform.data.transforms import pixels_of, swap_sides
 
 FUNCTION_WORDS = ("a", "an", "the", "on", "at", "to", "of", "in", "with", "and")
 
@@ -29,11 +37,43 @@ class LoaderConfig:
     image_size: int
     mask_size: int
     max_tokens: int
-    flip: Literal["off", "plain", "swap"]
+    preset: Preset
+    flip: Flip
     regions: Literal["one", "union"]
+    empty_regions: Literal["error", "skip"]
     mask_words: Literal["all", "content"]
     false_negatives: Literal["exclude", "keep"]
     seed: int
+    threads: int = 1
+    """Threads that make batches ahead; one batch more than threads is under way."""
+    pin_memory: bool = False
+    """Whether batches lie in page-locked memory, from which a GPU copies without waiting."""
+
+
+class Drawn(NamedTuple):
+    """What is said of an image this time."""
+
+    row: ImageRow
+    texts: list[str]
+    swapped: bool
+    """Whether left and right changed places in `texts`."""
+
+
+class Sample(NamedTuple):
+    """An image of a batch, and a region mask for each of its texts."""
+
+    drawn: Drawn
+    image: Float32[np.ndarray, "3 size size"]
+    masks: list[Float32[np.ndarray, "mask_size mask_size"]]
+
+
+@runtime_checkable
+class Rows(Protocol):
+    """Rows by number; several threads ask at once."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> ImageRow: ...
 
 
 class TrainingLoader:
@@ -41,7 +81,7 @@ class TrainingLoader:
 
     def __init__(
         self,
-        rows: Sequence[ImageRow],
+        rows: Rows,
         tokenizer: Tokenizer,
         config: LoaderConfig,
         rank: int = 0,
@@ -53,65 +93,75 @@ class TrainingLoader:
                 f"the training split has {len(rows)}; make the batch smaller"
             )
         self.rows, self.tokenizer, self.config = rows, tokenizer, config
-        self.rank, self.world_size = rank, world_size
+        self.sampler = Sampler(len(rows), config.images_per_batch, config.seed, rank, world_size)
+        self.waited_s = 0.0
+        """Seconds that `batches` kept its caller waiting so far."""
+        self._view = make_view(config.preset, config.image_size, config.mask_size)
         words = [*SPECIAL_TOKENS, *(FUNCTION_WORDS if config.mask_words == "content" else ())]
         words = [word for word in words if word != "[UNK]"]
         self._never_masked = torch.tensor([tokenizer.ids[word] for word in words if word in tokenizer.ids])
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
-        """Batches of steps `start` to `stop` - 1; the next one is made while the current one is used."""
-        with ThreadPoolExecutor(1) as pool:
-            future = pool.submit(self.batch, start)
-            for step in range(start, stop):
-                batch = future.result()
-                if step + 1 < stop:
-                    future = pool.submit(self.batch, step + 1)
-                yield batch
-
-    def images_of(self, step: int) -> Int[np.ndarray, " images"]:
-        """Row numbers of this worker's images at `step`: every epoch is one permutation, incomplete batches dropped."""
-        per_batch = self.config.images_per_batch
-        epoch, position = divmod(step, len(self.rows) // per_batch)
-        order = np.random.default_rng([self.config.seed, 0, epoch]).permutation(len(self.rows))
-        batch = order[position * per_batch : (position + 1) * per_batch]
-        share = per_batch // self.world_size
-        return batch[self.rank * share : (self.rank + 1) * share]
+        """Batches of steps `start` to `stop` - 1, made ahead in background threads."""
+        threads = self.config.threads
+        ahead: deque[Future[Batch]] = deque()
+        with ThreadPoolExecutor(threads, "loader") as pool:
+            try:
+                for step in range(start, stop):
+                    for further in range(step + len(ahead), min(step + threads + 1, stop)):
+                        ahead.append(pool.submit(self.batch, further))
+                    asked = time.perf_counter()
+                    batch = ahead.popleft().result()
+                    self.waited_s += time.perf_counter() - asked
+                    yield batch
+            finally:
+                # A caller that stops early does not wait for batches that are not begun.
+                pool.shutdown(cancel_futures=True)
 
     def batch(self, step: int) -> Batch:
-        """The batch of `step` for this worker."""
-        config = self.config
-        rows = [self.rows[i] for i in self.images_of(step)]
-        rng = np.random.default_rng([config.seed, 1, step, self.rank])
-        chosen = [self._choose(row, rng) for row in rows]
-        flipped = rng.random(len(rows)) < (0.5 if config.flip != "off" else 0.0)
-        images = torch.stack([resize(decode(row), config.image_size) for row in rows])
-        masks = torch.stack(
-            [
-                self._mask(row, phrase, rng)
-                for row, phrases in zip(rows, chosen, strict=True)
-                for phrase in phrases
-            ]
+        """The batch of `step` for this worker.
+
+        Raises InputError for an image that cannot be read and, where `empty_regions` says so, for an empty region.
+        """
+        config, state = self.config, self.sampler.state(step)
+        share = self.sampler.share(state).tolist()
+        images = np.empty((len(share), 3, config.image_size, config.image_size), np.float32)
+        masks = np.empty(
+            (len(share), config.phrases_per_image, config.mask_size, config.mask_size), np.float32
         )
-        index = torch.arange(len(rows)).repeat_interleave(config.phrases_per_image)
-        pair_flipped = torch.from_numpy(flipped)[index]
-        images = torch.where(torch.from_numpy(flipped)[:, None, None, None], images.flip(-1), images)
-        masks = torch.where(pair_flipped[:, None, None], masks.flip(-1), masks)
-        swapped = flipped & (config.flip == "swap")
-        texts = [
-            swap_sides(phrase.text) if swap else phrase.text
-            for phrases, swap in zip(chosen, swapped, strict=True)
-            for phrase in phrases
-        ]
+        drawn: list[Drawn] = []
+        # Copied one by one: fresh memory for every image would cost as much as decoding it.
+        for place, image in enumerate(share):
+            sample = self.sample(state, image)
+            images[place], masks[place] = sample.image, sample.masks
+            drawn.append(sample.drawn)
+        texts = [text for of_image in drawn for text in of_image.texts]
         tokens = self.tokenizer.batch(texts, max_length=config.max_tokens)
-        return Batch(
-            images=normalise_pixels(images),
+        region_masks = torch.from_numpy(masks).flatten(0, 1)
+        batch = Batch(
+            images=torch.from_numpy(images),
             input_ids=tokens.input_ids,
             attention_mask=tokens.attention_mask,
-            may_be_negative=self._may_be_negative(rows, texts, swapped, index),
+            may_be_negative=self._may_be_negative(drawn, texts),
             maskable=~torch.isin(tokens.input_ids, self._never_masked),
-            region_masks=masks,
-            has_region=masks.flatten(1).any(dim=1),
+            region_masks=region_masks,
+            has_region=region_masks.flatten(1).any(dim=1),
         )
+        if self.config.pin_memory:
+            return replace(batch, **{f.name: getattr(batch, f.name).pin_memory() for f in fields(batch)})
+        return batch
+
+    def sample(self, state: SamplerState, image: int) -> Sample:
+        """Image number `image` as the epoch of `state` shows it."""
+        config, row = self.config, self.rows[image]
+        rng = np.random.default_rng([state.seed, 1, state.epoch, image])
+        phrases = self._choose(row, rng)
+        flipped = bool(rng.random() < 0.5) and config.flip != "off"
+        masks = [self._mask(row, phrase, flipped, rng) for phrase in phrases]
+        swapped = flipped and config.flip == "swap"
+        texts = [swap_sides(phrase.text) if swapped else phrase.text for phrase in phrases]
+        image_seen = self._view.image(pixels_of(row), flipped, rng)
+        return Sample(Drawn(row, texts, swapped), image_seen, masks)
 
     def _choose(self, row: ImageRow, rng: np.random.Generator) -> list[Phrase]:
         """`phrases_per_image` phrases, all different where the image has so many."""
@@ -119,21 +169,31 @@ class TrainingLoader:
         rounds = [rng.permutation(there) for _ in range(-(-wanted // there))]
         return [row.phrases[i] for i in np.concatenate(rounds)[:wanted]]
 
-    def _mask(self, row: ImageRow, phrase: Phrase, rng: np.random.Generator) -> Tensor:
-        boxes = phrase.boxes
+    def _mask(
+        self, row: ImageRow, phrase: Phrase, flipped: bool, rng: np.random.Generator
+    ) -> Float32[np.ndarray, "mask_size mask_size"]:
+        boxes: Sequence[Box] = phrase.boxes
         if self.config.regions == "one":
-            boxes = (boxes[int(rng.integers(len(boxes)))],)
-        return mask_of(boxes, row, self.config.mask_size)
+            # As published: while a box is degenerate and there are others, another one is drawn.
+            boxes = [box for box in boxes if area(clamp(box, row.width, row.height))]
+            boxes = [boxes[rng.integers(len(boxes))]] if boxes else []
+        mask = self._view.mask(boxes, row, flipped)
+        if self.config.empty_regions == "error" and not mask.any():
+            raise InputError(
+                f"image {row.image_id}: the region of {phrase.text!r} is empty; mend its boxes, "
+                "or let data.empty_regions be skip"
+            )
+        return mask
 
-    def _may_be_negative(
-        self, rows: Sequence[ImageRow], texts: Sequence[str], swapped: np.ndarray, index: Tensor
-    ) -> Bool[Tensor, "pairs images"]:
-        own = index[:, None] == torch.arange(len(rows))
+    def _may_be_negative(self, drawn: Sequence[Drawn], texts: Sequence[str]) -> Bool[Tensor, "pairs images"]:
+        owner = torch.arange(len(drawn)).repeat_interleave(self.config.phrases_per_image)
+        others = owner[:, None] != torch.arange(len(drawn))
         if self.config.false_negatives == "keep":
-            return ~own
+            return others
+        # A mirrored image makes the mirrored text true, so the text is mirrored back to be looked up.
+        mirrored = [swap_sides(text) for text in texts] if any(one.swapped for one in drawn) else texts
         columns: list[list[bool]] = []
-        for row, swap in zip(rows, swapped, strict=True):
-            true = row.also_true | {phrase.text for phrase in row.phrases}
-            # A mirrored image makes the mirrored text true, so the text is mirrored back to be looked up.
-            columns.append([(swap_sides(text) if swap else text) not in true for text in texts])
-        return torch.tensor(columns).T & ~own
+        for row, _, swapped in drawn:
+            true = row.also_true.union(phrase.text for phrase in row.phrases)
+            columns.append([text not in true for text in (mirrored if swapped else texts)])
+        return torch.tensor(columns).T & others

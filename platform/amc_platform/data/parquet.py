@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from amc_models.errors import InputError
 from amc_platform.data.boxes import Box
+from amc_platform.data.places import Place
 from amc_platform.data.rows import ImageRow, Phrase
 
 SCHEMA = pa.schema(
@@ -34,30 +35,42 @@ SCHEMA = pa.schema(
             ),
         ),
         ("also_true", pa.list_(pa.string())),
+        ("origins", pa.list_(pa.string())),
     ]
 )
+REQUIRED = [name for name in SCHEMA.names if name != "origins"]
+"""Tables made before the others was thought of are read as well."""
 # Any: pyarrow's signature infers bool for what may also be names of columns.
 _REPETITIVE: Any = [
     *(f"phrases.list.element.{name}" for name in ("text", "kind", "category", "split")),
     "also_true.list.element",
+    "origins.list.element",
 ]
+_NUMBERS = (
+    "width",
+    "height",
+    "phrases.list.element.boxes.list.element.list.element",
+    "phrases.list.element.hard",
+)
+# Images are compressed already.
+_CODECS: Any = {"image": "none", **dict.fromkeys(["image_id", *_NUMBERS, *_REPETITIVE], "zstd")}
 
 
 def open_writer(path: Path) -> pq.ParquetWriter:
-    """A writer of grounding rows; image bytes differ from row to row, so they get no dictionary."""
-    return pq.ParquetWriter(path, SCHEMA, compression="zstd", use_dictionary=_REPETITIVE)
+    """A writer of grounding rows; what differs from row to row, images above all, gets no dictionary."""
+    return pq.ParquetWriter(path, SCHEMA, compression=_CODECS, use_dictionary=_REPETITIVE)
 
 
-def open_table(path: Path) -> pq.ParquetFile:
-    """An open table of any Parquet schema. Raises InputError where `path` is missing or not Parquet."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such grounding table; make it with `amc prepare`")
+def open_table(place: Place) -> pq.ParquetFile:
+    """An open table of any Parquet schema. Raises InputError where `place` is missing or not Parquet."""
+    if not place.exists() or place.is_dir():
+        raise InputError(f"{place}: no such grounding table; make it with `amc prepare`")
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(place.path, filesystem=place.filesystem)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise InputError(
-            f"{path}: cannot be read as Parquet ({reason}); make it with `amc prepare`"
+            f"{place}: cannot be read as Parquet ({reason}); make it with `amc prepare`"
         ) from error
 
 
@@ -87,6 +100,7 @@ def record_batch(rows: list[ImageRow]) -> Any:
                 for phrase in row.phrases
             ],
             "also_true": sorted(row.also_true),
+            "origins": row.origins,
         }
         for row in rows
     ]
@@ -108,7 +122,9 @@ def read_group(
     phrases = _phrases(file.read_row_group(group, columns=["phrases"]).column("phrases"), splits, kinds)
     if not any(phrases):
         return
-    table = file.read_row_group(group, columns=["image_id", "image", "width", "height", "also_true"])
+    # Of the names, a file that is older than `origins` has the others.
+    columns = ["image_id", "image", "width", "height", "also_true", "origins"]
+    table = file.read_row_group(group, columns=columns)
     ids, widths, heights = (table.column(name).to_pylist() for name in ("image_id", "width", "height"))
     images = table.column("image")
     also_true = table.column("also_true").combine_chunks()
@@ -116,10 +132,13 @@ def read_group(
     words = [texts.setdefault(text, text) for text in encoded.dictionary.to_pylist()]
     true_texts = [words[i] for i in encoded.indices.to_numpy()]
     starts = also_true.offsets.to_numpy() - also_true.offsets[0].as_py()
+    origins = table.column("origins").to_pylist() if "origins" in table.column_names else [()] * len(ids)
     for row, kept in enumerate(phrases):
         if kept:
             true_here = frozenset(true_texts[starts[row] : starts[row + 1]])
-            yield ImageRow(ids[row], images[row].as_py(), widths[row], heights[row], kept, true_here)
+            yield ImageRow(
+                ids[row], images[row].as_py(), widths[row], heights[row], kept, true_here, tuple(origins[row])
+            )
 
 
 def _phrases(

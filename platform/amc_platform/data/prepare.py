@@ -1,16 +1,18 @@
 """From a source to a grounding table on disk."""
 
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from amc_models.errors import InputError
+from amc_platform.data.pools import in_processes
 from amc_platform.data.rows import ImageRow
 from amc_platform.data.table import TableInfo, write_table
 from amc_platform.spec.schema import ScenesSource
+
+if TYPE_CHECKING:
+    from amc_platform.data.sources.scenes import Tally
 
 Progress = Callable[[int, int], None]
 """Called with (images done, images in all)."""
@@ -88,28 +90,20 @@ def _scene_rows(
     tasks: list[SceneTask], workers: int, baselines: dict[str, Any], progress: Progress | None
 ) -> Iterator[ImageRow]:
     """Rows in the order of `tasks`; after the last one `baselines` is filled."""
-    from amc_platform.data.sources.scenes import Tally, generate
+    from amc_platform.data.sources.scenes import Tally
 
     total = sum(len(indices) for _, _, indices, _ in tasks)
     done, tally = 0, Tally()
-    workers = min(workers, len(tasks))
-    if workers > 1:
-        # Spawned and not forked: the caller may hold threads (torch, Ray) that a fork would break.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            results = pool.map(generate, *zip(*tasks, strict=True))
-            for rows, part in results:
-                tally.merge(part)
-                yield from rows
-                done += len(rows)
-                if progress is not None:
-                    progress(done, total)
-    else:
-        for task in tasks:
-            rows, part = generate(*task)
-            tally.merge(part)
-            yield from rows
-            done += len(rows)
-            if progress is not None:
-                progress(done, total)
+    for rows, part in in_processes(_generate, tasks, max(1, min(workers, len(tasks)))):
+        tally.merge(part)
+        yield from rows
+        done += len(rows)
+        if progress is not None:
+            progress(done, total)
     baselines.update(tally.percentages())
+
+
+def _generate(task: SceneTask) -> "tuple[list[ImageRow], Tally]":
+    from amc_platform.data.sources.scenes import generate
+
+    return generate(*task)

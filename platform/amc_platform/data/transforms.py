@@ -1,33 +1,51 @@
-"""From a row of the table to what the network sees: pixels, region masks, flips."""
+"""From a row of the table to pixels, region masks and mirrored words: what every augmentation is made of."""
 
 import io
+import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
+import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
-from PIL import Image, UnidentifiedImageError
+from jaxtyping import Float, Float32, Int, Shaped, UInt8
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from amc_models.errors import InputError
-from amc_platform.data.boxes import Box, region_mask
+from amc_models.vision import normalise_pixels
+from amc_platform.data.boxes import Box, clamp
 from amc_platform.data.rows import ImageRow
 
-_OPPOSITE = {"left": "right", "right": "left"}
+_SIDES = (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT"))
+_OPPOSITE = {here: there for one, other in _SIDES for here, there in ((one, other), (other, one))}
+_SIDE = re.compile(rf"\b({'|'.join(_OPPOSITE)})(?=(?:most|hand|side)?\b)")
 
 
-def decode(row: ImageRow) -> UInt8[Tensor, "3 height width"]:
-    """RGB pixels of the encoded image. Raises InputError naming the image where it cannot be read."""
+def pixels_of(row: ImageRow) -> UInt8[np.ndarray, "height width 3"]:
+    """RGB pixels of the encoded image, whose size may be another than the row's, to which its boxes belong.
+
+    Raises InputError naming the image where there is none or it cannot be read.
+    """
+    if not row.image:
+        raise InputError(
+            f"image {row.image_id}: the table was prepared without images; prepare it without --no-images"
+        )
     try:
         with Image.open(io.BytesIO(row.image)) as image:
-            pixels = np.array(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError) as error:
+            return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    # Decoders raise nearly anything for broken bytes: OSError, SyntaxError, struct.error.
+    except Exception as error:
         raise InputError(
             f"image {row.image_id}: cannot be decoded as PNG or JPEG; prepare the table again"
         ) from error
-    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def decode(row: ImageRow) -> UInt8[Tensor, "3 height width"]:
+    """`pixels_of` as a tensor, channels first."""
+    return torch.from_numpy(pixels_of(row)).permute(2, 0, 1)
 
 
 def resize(
@@ -46,14 +64,50 @@ def resize(
     return resized[0].clamp(0, 1)
 
 
-def mask_of(boxes: Sequence[Box], row: ImageRow, size: int) -> Float[Tensor, "size size"]:
-    """Region mask of the union of `boxes`, made at the image's own size and reduced by nearest neighbour."""
-    mask = torch.from_numpy(region_mask(boxes, row.width, row.height))
-    if mask.shape == (size, size):
-        return mask
-    return F.interpolate(mask[None, None], (size, size), mode="nearest")[0, 0]
+def mirror(
+    image: Shaped[np.ndarray, "height width *channels"],
+) -> Shaped[np.ndarray, "height width *channels"]:
+    """Left and right exchanged."""
+    return cv2.flip(image, 1)
+
+
+def look_up(
+    image: UInt8[np.ndarray, "height width 3"], levels: Float32[np.ndarray, "3 256"]
+) -> Float32[np.ndarray, "3 height width"]:
+    """Channels first, each byte replaced by its channel's level: a conversion and a normalisation in one pass."""
+    planes = np.empty((3, *image.shape[:2]), np.float32)
+    for channel, plane in enumerate(cv2.split(image)):
+        cv2.LUT(plane, levels[channel], planes[channel])
+    return planes
+
+
+NORMALISED = normalise_pixels((torch.arange(256) / 255).expand(1, 3, 1, -1))[0, :, 0].numpy()
+"""Level of each byte as the network sees it, for `look_up`."""
+
+
+def sampled_mask(
+    boxes: Sequence[Box],
+    row: ImageRow,
+    lines: Int[np.ndarray, " mask_height"],
+    columns: Int[np.ndarray, " mask_width"],
+) -> Float32[np.ndarray, "mask_height mask_width"]:
+    """The given lines and columns (rising) of the row's `region_mask`, which is not made for it."""
+    mask = np.zeros((len(lines), len(columns)), np.float32)
+    for box in boxes:
+        x1, y1, x2, y2 = clamp(box, row.width, row.height)
+        top, bottom = np.searchsorted(lines, (y1, y2))
+        left, right = np.searchsorted(columns, (x1, x2))
+        mask[top:bottom, left:right] = 1.0
+    return mask
+
+
+@lru_cache(maxsize=4096)
+def nearest(length: int, size: int) -> Int[np.ndarray, " size"]:
+    """Of `length` pixels, those that torch's nearest neighbour keeps when it makes `size` of them."""
+    places = torch.arange(length, dtype=torch.float32)[None, None]
+    return F.interpolate(places, size, mode="nearest")[0, 0].long().numpy()
 
 
 def swap_sides(text: str) -> str:
-    """The text with left and right exchanged: what it says of the mirrored image."""
-    return " ".join(_OPPOSITE.get(word, word) for word in text.split(" "))
+    """The text with left and right exchanged (leftmost, left-hand too): what it says of the mirrored image."""
+    return _SIDE.sub(lambda word: _OPPOSITE[word[0]], text)

@@ -41,10 +41,14 @@ def pixel_iou(first: Box, second: Box) -> float:
     right, bottom = min(first.x2, second.x2) - 1, min(first.y2, second.y2) - 1
     shared = (right - left + 1) * (bottom - top + 1) if left < right and top < bottom else 0.0
     areas = sum((box.x2 - box.x1) * (box.y2 - box.y1) for box in (first, second))
-    return shared / (areas - shared)
+    return shared / (areas - shared) if shared else 0.0
 
 
 def recall_hit(heatmap: Float[Tensor, "height width"], proposals: Sequence[Box], truth: Box) -> bool:
     """Whether the best proposal has an IoU of at least 0.5 with the true box; none above 0 is a miss."""
-    chosen = best_proposal(heatmap, proposals)
-    return chosen is not None and pixel_iou(chosen, truth) >= 0.5
+    return is_recalled(best_proposal(heatmap, proposals), [truth])
+
+
+def is_recalled(chosen: Box | None, truths: Sequence[Box]) -> bool:
+    """Whether the chosen box has an IoU of at least 0.5 with a true one; no box is a miss."""
+    return chosen is not None and any(pixel_iou(chosen, truth) >= 0.5 for truth in truths)

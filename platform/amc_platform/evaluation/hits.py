@@ -1,7 +1,6 @@
 """Hits: one row a phrase, the record from which every accuracy is counted."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 from amc_models.errors import InputError
 from amc_platform.data.boxes import Box
 from amc_platform.evaluation.protocol import Protocol
-from amc_platform.evaluation.statistics import wilson
 from amc_platform.files import atomic_path
 
 
@@ -23,76 +21,72 @@ class Hit:
     text: str
     kind: str
     category: str
+    """As in the table: two categories are parted by "/"."""
     split: str
     hard: bool
     boxes: tuple[Box, ...]
-    point: tuple[int, int]
-    """Pointing target (x, y) in pixels of the original image."""
+    size: tuple[int, int]
+    """Width and height of the original image, in pixels."""
+    point: tuple[float, float] | None
+    """Pointing target (x, y) in pixels of the original image; None where a detector found nothing."""
     hit: bool
     score: float
-    """Maximum of the heatmap on its own grid."""
+    """Maximum of the heatmap on its own grid; it does not depend on the batch."""
+    chosen: Box | None = None
+    """The best of the proposals; None where there were none, or none scored above 0."""
+    recall: bool | None = None
+    """Whether `chosen` has an IoU of at least 0.5 with a box; None where no proposals were given at all."""
 
-
-@dataclass(frozen=True, slots=True)
-class Accuracy:
-    """A share of phrases with its 95 % Wilson interval; `percent`, `low` and `high` are per cent."""
-
-    hits: int
-    total: int
-    percent: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, hits: int, total: int) -> "Accuracy":
-        """The accuracy of `hits` out of `total` phrases; 0 per cent, within 0 and 100, of none."""
-        low, high = wilson(hits, total)
-        return cls(hits, total, 100 * hits / total if total else 0.0, 100 * low, 100 * high)
-
-
-def accuracy_table(hits: Iterable[Hit]) -> dict[str, Accuracy]:
-    """Accuracy by group: `all`, each kind, `hard`, `hard/<kind>`, and each category that is not empty."""
-    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for hit in hits:
-        groups = {"all", hit.kind}
-        if hit.category:
-            groups.add(hit.category)
-        if hit.hard:
-            groups |= {"hard", f"hard/{hit.kind}"}
-        for group in groups:
-            counts[group][0] += hit.hit
-            counts[group][1] += 1
-    return {group: Accuracy.of(*counts[group]) for group in sorted(counts)}
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Each of the phrase's categories; it counts in all of them."""
+        return tuple(self.category.split("/")) if self.category else ()
 
 
 def write_hits(path: str | Path, hits: Sequence[Hit], protocol: Protocol) -> None:
-    """Atomically write hits as Parquet; rows carry the protocol's hash, the metadata its name."""
+    """Atomically write hits as Parquet; the metadata carry the protocol's name and hash, and each row its hash."""
     import pyarrow as pa
     from pyarrow import parquet
 
     rows = [hit_record(hit) | {"protocol_hash": protocol.hash} for hit in hits]
-    table = pa.Table.from_pylist(rows, schema=_schema().with_metadata({"amc.protocol": protocol.name}))
+    metadata = {"amc.protocol": protocol.name, "amc.protocol_hash": protocol.hash}
+    table = pa.Table.from_pylist(rows, schema=_schema().with_metadata(metadata))
     with atomic_path(path) as temporary:
         parquet.write_table(table, temporary, compression="zstd")
 
 
 def read_hits(path: str | Path) -> list[Hit]:
     """Read what `write_hits` wrote; InputError for a missing file or another kind of file."""
+    return [hit_of_record(row) for row in _read(path).to_pylist()]
+
+
+def protocol_of_hits(path: str | Path) -> tuple[str, str]:
+    """Name and hash of the protocol under which a file of hits was measured."""
+    metadata = _read(path).schema.metadata
+    return metadata[b"amc.protocol"].decode(), metadata[b"amc.protocol_hash"].decode()
+
+
+def _read(path: str | Path) -> Any:
     import pyarrow as pa
     from pyarrow import parquet
 
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; evaluate first, which writes hits.parquet")
     try:
-        rows: list[dict[str, Any]] = parquet.read_table(path, schema=_schema()).to_pylist()
+        table = parquet.read_table(path)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: no table of hits ({reason}); give an evaluation's hits.parquet") from error
-    return [hit_of_record(row) for row in rows]
+    missing = [name for name in _schema().names if name not in table.column_names]
+    if missing or b"amc.protocol_hash" not in (table.schema.metadata or {}):
+        lacks = ", ".join(missing) or "its protocol"
+        raise InputError(f"{path}: no table of hits of this version (it lacks {lacks}); evaluate again")
+    return table
 
 
 def hit_record(hit: Hit) -> dict[str, Any]:
     """A hit as a row of plain values."""
+    x, y = hit.point or (None, None)
     return {
         "image_id": hit.image_id,
         "phrase_index": hit.phrase_index,
@@ -101,11 +95,15 @@ def hit_record(hit: Hit) -> dict[str, Any]:
         "category": hit.category,
         "split": hit.split,
         "hard": hit.hard,
-        "point_x": hit.point[0],
-        "point_y": hit.point[1],
+        "width": hit.size[0],
+        "height": hit.size[1],
+        "point_x": x,
+        "point_y": y,
         "boxes": [list(box) for box in hit.boxes],
         "hit": hit.hit,
         "score": hit.score,
+        "chosen": None if hit.chosen is None else list(hit.chosen),
+        "recall": hit.recall,
     }
 
 
@@ -120,9 +118,12 @@ def hit_of_record(row: dict[str, Any]) -> Hit:
         split=row["split"],
         hard=row["hard"],
         boxes=tuple(Box(*box) for box in row["boxes"]),
-        point=(row["point_x"], row["point_y"]),
+        size=(row["width"], row["height"]),
+        point=None if row["point_x"] is None else (row["point_x"], row["point_y"]),
         hit=row["hit"],
         score=row["score"],
+        chosen=None if row["chosen"] is None else Box(*row["chosen"]),
+        recall=row["recall"],
     )
 
 
@@ -130,6 +131,7 @@ def hit_fields() -> list[Any]:
     """The Arrow fields of a hit, in order."""
     import pyarrow as pa
 
+    box = pa.list_(pa.float32(), 4)
     return [
         pa.field("image_id", pa.string(), nullable=False),
         pa.field("phrase_index", pa.int32(), nullable=False),
@@ -138,11 +140,16 @@ def hit_fields() -> list[Any]:
         pa.field("category", pa.string(), nullable=False),
         pa.field("split", pa.string(), nullable=False),
         pa.field("hard", pa.bool_(), nullable=False),
-        pa.field("point_x", pa.int32(), nullable=False),
-        pa.field("point_y", pa.int32(), nullable=False),
-        pa.field("boxes", pa.list_(pa.list_(pa.float32(), 4)), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("point_x", pa.float64()),
+        pa.field("point_y", pa.float64()),
+        pa.field("boxes", pa.list_(box), nullable=False),
         pa.field("hit", pa.bool_(), nullable=False),
         pa.field("score", pa.float32(), nullable=False),
+        # Not of fixed size: Parquet loses the nulls of such lists.
+        pa.field("chosen", pa.list_(pa.float32())),
+        pa.field("recall", pa.bool_()),
     ]
 
 

@@ -30,7 +30,7 @@ def heatmap_overlay(
     image: Image.Image,
     heatmap: Float[np.ndarray, "grid_h grid_w"] | None,
     boxes: Sequence[Box] = (),
-    point: tuple[int, int] | None = None,
+    point: tuple[float, float] | None = None,
     caption: str = "",
     hit: bool | None = None,
     *,

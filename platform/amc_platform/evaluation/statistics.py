@@ -1,43 +1,34 @@
 """How sure a number is: intervals of an accuracy, and whether two rows differ."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-Z_95 = 1.959963984540054
-
-
-def wilson(hits: int, total: int) -> tuple[float, float]:
-    """95 % interval, as fractions, of a share of `hits` in `total` independent phrases (Wilson 1927).
-
-    Closed form, and sane at 0 and 1, where the normal approximation has no width. An empty total is (0, 1).
-    """
-    if total == 0:
-        return 0.0, 1.0
-    share, z2 = hits / total, Z_95**2
-    centre = (share + z2 / (2 * total)) / (1 + z2 / total)
-    margin = Z_95 / (1 + z2 / total) * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2))
-    return (0.0 if hits == 0 else centre - margin), (1.0 if hits == total else centre + margin)
-
 
 def bootstrap(
-    values: Float[np.ndarray, "seeds phrases"], *, draws: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    """95 % percentile interval of the mean, with seeds and phrases both drawn anew, with replacement.
+    sums: Float[np.ndarray, "seeds images groups"],
+    counts: Float[np.ndarray, "images groups"],
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+) -> Float[np.ndarray, "groups 2"]:
+    """95 % percentile intervals of sums over counts, with images and seeds drawn anew, with replacement.
 
-    `values` are hits (0 or 1) or differences of hits (-1, 0, 1): a row a seed, the same phrases in each row.
-    With very few seeds the spread between seeds is underestimated; no resampling can know better.
+    `sums` are hits, or differences of hits, and `counts` phrases, by image and group of phrases. An image brings all of
+    its phrases, which are no independent cases: they look at one picture. Where all images are alike an interval has
+    no width, and with very few seeds their spread is underestimated; no resampling can know better.
     """
-    seeds, phrases = values.shape
+    seeds, images, groups = sums.shape
     random = np.random.default_rng(seed)
-    means = np.empty(draws)
+    means = np.empty((draws, groups))
     for draw in range(draws):
-        rows = values[random.integers(seeds, size=seeds)].mean(0)
-        means[draw] = rows[random.integers(phrases, size=phrases)].mean()
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
+        times = np.bincount(random.integers(images, size=images), minlength=images).astype(np.float64)
+        total = (times @ sums)[random.integers(seeds, size=seeds)].mean(axis=0)
+        number = times @ counts
+        # A group of few images may be missing from a draw, which then says nothing of it.
+        means[draw] = np.divide(total, number, out=np.full(groups, np.nan), where=number > 0)
+    return np.nanquantile(means, [0.025, 0.975], axis=0).T
 
 
 def mcnemar(

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from amc_models.errors import InputError
 from amc_platform.data.table import read_info
+from amc_platform.evaluation.accuracy import accuracy_table
 from amc_platform.evaluation.comparison import compare
 from amc_platform.evaluation.gallery import read_gallery
-from amc_platform.evaluation.hits import Hit, accuracy_table, read_hits
-from amc_platform.evaluation.protocol import Protocol
+from amc_platform.evaluation.hits import Hit, read_hits
 from amc_platform.reporting.content import Contrast, Curve, GalleryColumn, PageData, Series
 from amc_platform.reporting.table import ResultRow, baseline_rows, joined
 from amc_platform.search.plan import Plan, Row
@@ -34,7 +34,6 @@ def page_data(plan: Plan, stamps: dict[str, str]) -> PageData:
     experiment = plan.experiment
     splits = experiment.evaluation.splits
     info = read_info(experiment.data.table)
-    protocol = Protocol.named(experiment.evaluation.protocol)
     facts = {
         "data": f"{info.source['source']} {info.content_hash}",
         "seeds": ", ".join(str(seed) for seed in sorted({job.seed for job in plan.jobs})),
@@ -53,7 +52,7 @@ def page_data(plan: Plan, stamps: dict[str, str]) -> PageData:
         claim=claim_of(plan.source),
         command=f"amc run {plan.source}",
         rows=tuple(_result(row, plan, splits) for row in plan.rows),
-        protocol=protocol,
+        protocol=plan.jobs[0].protocol,
         baselines=baseline_rows(info.baselines, splits),
         contrasts=_contrasts(plan, splits[0]),
         gallery=_galleries(plan, splits[0]),

@@ -25,7 +25,7 @@ def legend(data: PageData) -> str:
     several = any(len(row.seeds) > 1 for row in data.rows)
     single = any(len(row.seeds) == 1 for row in data.rows)
     said = ["± is the standard deviation over seeds"] if several else []
-    return ", ".join([*said, *(["a range is the 95 % interval over phrases"] if single else [])])
+    return ", ".join([*said, *(["a range is the 95 % interval over images"] if single else [])])
 
 
 def contrast_texts(contrast: Contrast) -> tuple[list[str], list[list[str]]]:

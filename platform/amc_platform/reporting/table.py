@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from amc_platform.evaluation.hits import Accuracy
+from amc_platform.evaluation.accuracy import Accuracy
 
 KINDS = ("attribute", "spatial", "category", "region")
 """Order of the known kinds; other groups follow by name."""
@@ -28,7 +28,7 @@ class Cell:
     """One number of the table, in per cent, over `seeds` seeds of `phrases` phrases each.
 
     `spread` is the standard deviation over seeds (n - 1); a single seed has none, and `low` to `high`, the
-    95 % Wilson interval over its phrases, instead.
+    95 % interval over its images, instead.
     """
 
     percent: float

@@ -1,24 +1,50 @@
 """Carrying out a plan: make the table, train what is missing, keep the record up to date meanwhile."""
 
-import fcntl
 import shutil
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
-from typing import TextIO
 
-from amc_models.errors import InputError
 from amc_platform.data.prepare import Progress, prepare
-from amc_platform.search.plan import Plan, make_plan
+from amc_platform.evaluation.protocol import Protocol
+from amc_platform.files import Lock
+from amc_platform.search.cost import Cost, Speeds, check_budget
+from amc_platform.search.crew import Crew, Tell
+from amc_platform.search.dispatch import Dispatcher
+from amc_platform.search.ledger import Ledger
+from amc_platform.search.overview import Overview, Watcher
+from amc_platform.search.plan import Plan, Row, make_plan
+from amc_platform.search.tuned import Conductor, InOrder, Tuned
 from amc_platform.spec import dump_experiment, flatten, identity, to_mapping
-from amc_platform.tracking.follower import JournalFollower, ParentRun, TrialRun
-from amc_platform.tracking.opening import open_tracker
+from amc_platform.tracking.follower import JournalFollower, following
+from amc_platform.tracking.outbox import Destination, ParentRun
+from amc_platform.tracking.records import open_records
 from amc_platform.tracking.stamps import stamps
+from amc_platform.tracking.stream import TrialRun
+from amc_platform.tracking.tracker import DataInput
 from amc_platform.training.trial import TrialJob
-from amc_platform.training.worker import train_on_ray
 
-Tell = Callable[[str], None]
+_TICK_S = 0.1
+_SAID_S = 5.0
+
+_stamps = cache(stamps)
+
+
+@contextmanager
+def ledger_of(plan: Plan) -> Iterator[Ledger]:
+    """The ledger of a plan's tracking store; what is wrong with the store is told by `close`, and ends nothing."""
+    tracking = plan.experiment.tracking
+    records = open_records(tracking.kind, tracking.uri, plan.experiment.output)
+    ledger = Ledger(records)
+    try:
+        # Imports are made here, on the main thread; should they fail, the store is one that does not answer.
+        with suppress(Exception):
+            records.prepare()
+        yield ledger
+    finally:
+        ledger.close()
 
 
 def ready_plan(spec: Path, overrides: Sequence[str], *, fresh: bool, progress: Progress | None) -> Plan:
@@ -39,19 +65,23 @@ def recorded(plan: Plan) -> Iterator[JournalFollower]:
     """A follower that sends the journals of all jobs to the tracker while training goes on."""
     experiment = plan.experiment
     name = experiment.tracking.experiment or f"amc/{experiment.name}"
-    tracker = open_tracker(experiment.tracking.kind, experiment.tracking.uri, name, experiment.output)
+    destination = Destination(experiment.tracking.kind, experiment.tracking.uri, name)
     text = dump_experiment(experiment)
-    protocol = plan.jobs[0].protocol_hash
-    tags = stamps() | {"data.hash": plan.data_hash, "protocol.hash": protocol}
-    parent = ParentRun(experiment.name, text, identity(to_mapping(experiment)), tags)
-    with JournalFollower(tracker, parent=parent) as follower:
+    parent = ParentRun(experiment.name, text, identity(to_mapping(experiment)), _tags(plan))
+    with following(experiment.output, destination, parent) as follower:
         for job in plan.jobs:
-            follower.follow(_run_of(job, tags))
+            follower.follow(run_of(job, plan))
         yield follower
 
 
-def _run_of(job: TrialJob, tags: dict[str, str]) -> TrialRun:
-    spec = to_mapping(job.experiment)
+def _tags(plan: Plan) -> dict[str, str]:
+    protocol = Protocol.find(plan.experiment.evaluation.protocol).hash
+    return _stamps() | {"data.hash": plan.data_hash, "protocol.hash": protocol}
+
+
+def run_of(job: TrialJob, plan: Plan) -> TrialRun:
+    """What the tracker is told of a trial."""
+    spec, table = to_mapping(job.experiment), job.experiment.data.table
     spec.pop("search")
     own = {
         "config.hash": identity(spec),
@@ -64,63 +94,91 @@ def _run_of(job: TrialJob, tags: dict[str, str]) -> TrialRun:
         name=job.label,
         identity=job.identity,
         params={key: str(value) for key, value in flatten(spec).items()},
-        tags=tags | own,
+        tags=_tags(plan) | own,
+        inputs=(DataInput(table.stem, plan.data_hash, str(table), "training"),),
     )
 
 
-def carry_out(plan: Plan, tell: Tell) -> None:
-    """Train and evaluate every job that is not done, in one worker group; lines of progress go to `tell`.
+def carry_out(
+    plan: Plan, ledger: Ledger, follower: JournalFollower, tell: Tell, watch: Callable[[Overview], None]
+) -> Plan:
+    """Train and evaluate every job that is not settled; returns the plan with what was proposed meanwhile.
 
-    Raises InputError where another process works on the same trial, or for what the user has to mend.
+    Lines of progress go to `tell`, where everything stands to `watch`, twice a second. Raises InputError for what the
+    user has to mend: a loss that diverged ends its own trial only, and is raised when the others are done. Ctrl-C
+    pauses all trials and raises KeyboardInterrupt.
     """
-    pending = plan.pending
-    if not pending:
-        return
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        for job in pending:
-            job.folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(_claimed(job))
-            (job.folder / "spec.yaml").write_text(dump_experiment(job.experiment), encoding="utf-8")
-        progress = plan.folder / "progress.log"
-        progress.write_text("", encoding="utf-8")
-        stack.enter_context(_told(progress, tell))
-        train_on_ray(pending, plan.experiment.cluster, progress)
+    if not plan.pending and not plan.unproposed:
+        return plan
+    check_budget(cost_of(plan), plan.experiment)
+    search = plan.experiment.search
+    with _alone(plan, tell), Crew(plan.experiment.cluster, plan.folder, tell, search.max_concurrent) as crew:
+        dispatcher = Dispatcher(ledger, crew, plan.settled)
+        watcher = Watcher(plan, dispatcher)
 
+        def proposed(row: Row) -> None:
+            watcher.add(row)
+            for job in row.jobs:
+                follower.follow(run_of(job, plan))
 
-@contextmanager
-def _claimed(job: TrialJob) -> Iterator[None]:
-    """Hold the trial's folder, so that two processes never train one trial at the same time."""
-    with (job.folder / "lock").open("w") as lock:
+        conductor = Tuned(plan, dispatcher, proposed) if search.tuned else InOrder(plan.pending, dispatcher)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"{job.folder}: another amc run trains {job.label}; wait for it, then run this again"
-            ) from error
-        yield
-
-
-@contextmanager
-def _told(path: Path, tell: Tell) -> Iterator[None]:
-    """Pass on lines as workers append them to `path`."""
-    stop = threading.Event()
-
-    def follow(file: TextIO) -> None:
-        rest = ""
-        while True:
-            ended = stop.wait(0.5)
-            *lines, rest = (rest + file.read()).split("\n")
-            for line in lines:
-                tell(line)
-            if ended:
-                return
-
-    with path.open(encoding="utf-8") as file:
-        thread = threading.Thread(target=follow, args=(file,), daemon=True)
-        thread.start()
-        try:
-            yield
+            _until_done(conductor, dispatcher, lambda: watch(watcher.overview()))
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                tell("interrupted: saving where each trial stands")
+            dispatcher.pause()
+            raise
         finally:
-            stop.set()
-            thread.join()
+            conductor.close()
+            dispatcher.leave()
+    after = make_plan(plan.source, plan.overrides)
+    failure = dispatcher.failure()
+    if failure and (not search.tuned or not after.finished.rows):
+        raise failure
+    return after
+
+
+def cost_of(plan: Plan) -> Cost:
+    """Of what is still to be run, as far as it is known; stopping would make it less."""
+    speeds = Speeds(plan.experiment.output).known()
+    to_come = plan.unproposed * max(1, len(plan.experiment.search.seeds))
+    return Cost.total(
+        [
+            *(job_cost(job, speeds) for job in plan.pending),
+            *[Cost.of(plan.experiment, 0, speeds)] * to_come,
+        ]
+    )
+
+
+def job_cost(job: TrialJob, speeds: Mapping[str, float]) -> Cost:
+    """Of training what is missing of one trial."""
+    steps = job.experiment.training.steps
+    return Cost.of(job.experiment, steps if job.done or job.trained else job.steps_saved, speeds)
+
+
+def _until_done(conductor: Conductor, dispatcher: Dispatcher, watch: Callable[[], None]) -> None:
+    shown = 0.0
+    while conductor.busy or dispatcher.busy:
+        conductor.step()
+        dispatcher.step()
+        if time.monotonic() - shown > 0.5:
+            shown = time.monotonic()
+            watch()
+        time.sleep(_TICK_S)
+    conductor.step()
+    watch()
+
+
+@contextmanager
+def _alone(plan: Plan, tell: Tell) -> Iterator[None]:
+    """A search that looks at results is one command's: another one waits, and finds everything done then."""
+    lock = Lock(plan.folder / "search.lock")
+    if plan.experiment.search.tuned and not lock.take():
+        tell(f"{plan.source}: another command conducts this search; waiting for it")
+        while not lock.take(wait_s=_SAID_S):
+            pass
+    try:
+        yield
+    finally:
+        lock.release()

@@ -2,18 +2,33 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from amc_models.errors import InputError
+from amc_models.registered import local_folder
+from amc_models.vocabulary import vocabulary_file
 from amc_platform.data.table import read_info
 from amc_platform.evaluation.protocol import Protocol
-from amc_platform.spec import Experiment, Trial, expand_trials, load_experiment, training_identity
+from amc_platform.search.proposals import Proposals
+from amc_platform.spec import (
+    Experiment,
+    Trial,
+    expand_trials,
+    is_published,
+    load_experiment,
+    training_identity,
+)
+from amc_platform.spec.factors import Values
 from amc_platform.training.trial import CODE_FORMAT, TrialJob
 
 UNKNOWN = "unknown"
 """Data hash of a table that is not made yet."""
+
+
+_local_folder = cache(local_folder)
 
 
 @dataclass(frozen=True)
@@ -34,6 +49,9 @@ class Plan:
     """The spec file."""
     rows: tuple[Row, ...]
     data_hash: str
+    overrides: tuple[str, ...] = ()
+    proposals: Proposals | None = None
+    """What a search algorithm has proposed; None where all rows are known from the start."""
 
     @property
     def jobs(self) -> list[TrialJob]:
@@ -42,8 +60,24 @@ class Plan:
 
     @property
     def pending(self) -> list[TrialJob]:
-        """Jobs that are not done."""
-        return [job for job in self.jobs if not job.done]
+        """Jobs that are still to be run."""
+        return [job for job in self.jobs if not self.settled(job)]
+
+    def settled(self, job: TrialJob) -> bool:
+        """Whether nothing is to be done for `job`: it is done or, where trials are stopped, was stopped."""
+        return job.done or (self.experiment.search.asha is not None and job.state == "stopped")
+
+    @property
+    def unproposed(self) -> int:
+        """Rows that a search algorithm has still to propose."""
+        optuna = self.experiment.search.optuna
+        return max(0, optuna.n - len(self.proposals.points)) if optuna and self.proposals else 0
+
+    @property
+    def finished(self) -> "Plan":
+        """The rows all of whose jobs are done: what a report can tell of."""
+        rows = tuple(row for row in self.rows if all(job.done for job in row.jobs))
+        return replace(self, rows=rows)
 
     @property
     def folder(self) -> Path:
@@ -51,62 +85,90 @@ class Plan:
         return self.experiment.output / self.experiment.name.replace("/", "-")
 
 
-def make_plan(spec: Path, overrides: Sequence[str] = ()) -> Plan:
+def make_plan(spec: Path, overrides: Sequence[str] = (), *, outline: bool = False) -> Plan:
     """Expand `spec` and look up what is done.
 
     While the table is missing, identities cannot be known and every trial counts as new. Raises InputError for a
-    wrong spec, a missing checkpoint, or a missing table that nothing says how to make.
+    wrong spec and, unless only an `outline` is wanted, for a missing checkpoint, or a missing table that nothing says
+    how to make.
     """
     experiment = load_experiment(spec, overrides)
     data = experiment.data
-    if not data.table.is_file() and data.prepare is None:
+    if not data.table.is_file() and data.prepare is None and not outline:
         raise InputError(
             f"{spec}: data.table: {data.table} is not there; make it with `amc prepare`, or set data.prepare"
         )
     data_hash = read_info(data.table).content_hash if data.table.is_file() else UNKNOWN
-    trials = expand_trials(spec, overrides)
+    proposals = Proposals.of(experiment) if experiment.search.optuna else None
+    points = proposals.points if proposals else []
     rows: dict[str, list[Trial]] = {}
-    for trial in trials:
+    for trial in expand_trials(spec, overrides, points):
         rows.setdefault(trial.name, []).append(trial)
     return Plan(
         experiment,
         spec,
-        tuple(Row(name, row[0].changes, _jobs(row, data_hash)) for name, row in rows.items()),
+        tuple(Row(name, row[0].changes, _jobs(row, data_hash, outline)) for name, row in rows.items()),
         data_hash,
+        tuple(overrides),
+        proposals,
     )
 
 
-def _jobs(trials: Sequence[Trial], data_hash: str) -> tuple[TrialJob, ...]:
+def proposed_row(plan: Plan, point: Values) -> Row:
+    """The row of one more point of a search."""
+    trials = expand_trials(plan.source, plan.overrides, [point])
+    return Row(trials[0].name, trials[0].changes, _jobs(trials, plan.data_hash, outline=False))
+
+
+def _jobs(trials: Sequence[Trial], data_hash: str, outline: bool) -> tuple[TrialJob, ...]:
     jobs: dict[str, TrialJob] = {}
     for trial in trials:
         spec = trial.experiment
+        if spec.start_from is not None and not outline:
+            # A registered checkpoint is looked up once, here: its alias may move while others wait to train.
+            spec = spec.model_copy(update={"start_from": _local_folder(spec.start_from)})
         if spec.training.steps == 0 and spec.start_from is not None:
             # Nothing is drawn at random, so all seeds are the same trial.
             spec = spec.model_copy(update={"seed": 0})
+        try:
+            start_hash = _hash_of_start(spec)
+        except InputError:
+            if not outline:
+                raise
+            start_hash = UNKNOWN
         identity = training_identity(
-            spec, data_hash=data_hash, start_hash=_hash_of_start(spec), code_format=CODE_FORMAT
+            spec, data_hash=data_hash, start_hash=start_hash, code_format=CODE_FORMAT
         )
         folder = spec.output / "trials" / identity
-        protocol = Protocol.named(spec.evaluation.protocol).hash
+        protocol = Protocol.find(spec.evaluation.protocol)
         jobs.setdefault(identity, TrialJob(trial.name, trial.seed, spec, identity, folder, protocol))
     return tuple(jobs.values())
 
 
 def _hash_of_start(spec: Experiment) -> str | None:
-    """Content of the checkpoint a training starts from, or of the vocabulary file of random weights."""
+    """Content of the checkpoint a training starts from, and of the vocabulary where that brings none."""
+    start = spec.start_from
     files: list[Path] = []
-    if spec.start_from is not None:
-        files = [spec.start_from / name for name in ("model.safetensors", "config.json", "vocab.txt")]
-    elif spec.vocabulary != "scenes":
-        files = [Path(spec.vocabulary)]
-    digest = hashlib.sha256()
+    if start is not None:
+        folder = ("model.safetensors", "config.json", "vocab.txt")
+        files = [start] if is_published(start) else [start / name for name in folder]
     for path in files:
         if not path.is_file():
-            field, wanted = (
-                ("vocabulary", "a vocab.txt")
-                if spec.start_from is None
-                else ("start_from", "a checkpoint's folder")
+            raise InputError(
+                f"start_from: {path} is not there; name a checkpoint's folder or a published file"
             )
-            raise InputError(f"{field}: {path} is not there; name {wanted}")
-        digest.update(path.read_bytes())
+    if (start is None or is_published(start)) and spec.vocabulary != "scenes":
+        files.append(vocabulary_file(spec.vocabulary))
+    stamps = [path.stat() for path in files]
+    return _digest(tuple((p, s.st_mtime_ns, s.st_size) for p, s in zip(files, stamps, strict=True)))
+
+
+@cache
+def _digest(files: tuple[tuple[Path, int, int], ...]) -> str | None:
+    """Hash of the contents of files (path, time of change, size), read once for all trials: some are 4 GB."""
+    digest = hashlib.sha256()
+    for path, *_ in files:
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
     return digest.hexdigest()[:16] if files else None

@@ -7,21 +7,27 @@ from amc_platform.spec.loading import Trial, dump_experiment, expand_trials, loa
 from amc_platform.spec.schema import (
     ClusterSpec,
     DataSpec,
+    EarlyStoppingSpec,
     EvaluationSpec,
     Experiment,
     ScenesSource,
-    SearchSpec,
     TrackingSpec,
     TrainingSpec,
-    TrialSpec,
 )
+from amc_platform.spec.search import AshaSpec, BudgetSpec, Dimension, OptunaSpec, SearchSpec, TrialSpec
 from amc_platform.spec.unused import unused_options
+from amc_platform.spec.values import is_published
 
 __all__ = [
+    "AshaSpec",
+    "BudgetSpec",
     "ClusterSpec",
     "DataSpec",
+    "Dimension",
+    "EarlyStoppingSpec",
     "EvaluationSpec",
     "Experiment",
+    "OptunaSpec",
     "ScenesSource",
     "SearchSpec",
     "TrackingSpec",
@@ -33,6 +39,7 @@ __all__ = [
     "expand_trials",
     "flatten",
     "identity",
+    "is_published",
     "json_schema",
     "load_experiment",
     "to_mapping",

@@ -18,10 +18,10 @@ SHOWN = 3
 _MAPPING_EXPECTED = {"model_type", "model_attributes_type", "dict_type"}
 
 
-def input_error(error: ValidationError, root: Entry) -> InputError:
-    """The first few of pydantic's findings about `root`, joined by `; `, each with its file and line."""
+def input_error(error: ValidationError, root: Entry, model: type[BaseModel] = Experiment) -> InputError:
+    """The first few of pydantic's findings about `root`, a `model`, joined by `; `, each with its file and line."""
     details = error.errors(include_url=False)
-    lines = [_line(detail, root) for detail in details[:SHOWN]]
+    lines = [_line(detail, root, model) for detail in details[:SHOWN]]
     if len(details) > SHOWN:
         lines.append(f"and {len(details) - SHOWN} more")
     return InputError("; ".join(lines))
@@ -35,13 +35,15 @@ def located(root: Entry, path: Sequence[str | int], problem: str) -> str:
     return ": ".join(filter(None, (place, "" if place == f"--set {dotted}" else dotted, problem)))
 
 
-def _line(detail: ErrorDetails, root: Entry) -> str:
-    path, models = _locate(detail["loc"])
-    addition, problem = _problem(detail, models)
+def _line(detail: ErrorDetails, root: Entry, whole: type[BaseModel]) -> str:
+    path, models = _locate(detail["loc"], whole)
+    addition, problem = _problem(detail, models, whole)
     return located(root, (*path, *addition), problem)
 
 
-def _problem(detail: ErrorDetails, models: Sequence[type[BaseModel]]) -> tuple[Sequence[str | int], str]:
+def _problem(
+    detail: ErrorDetails, models: Sequence[type[BaseModel]], whole: type[BaseModel]
+) -> tuple[Sequence[str | int], str]:
     """What is wrong in words, and what is to be appended to the path."""
     kind, context, value = detail["type"], detail.get("ctx", {}), detail["input"]
     match kind:
@@ -49,7 +51,7 @@ def _problem(detail: ErrorDetails, models: Sequence[type[BaseModel]]) -> tuple[S
             keys = filter(None, context["path"].split("."))
             return [int(key) if key.isdigit() else key for key in keys], detail["msg"]
         case "extra_forbidden":
-            return (), _unknown(str(detail["loc"][-1]), detail["loc"], models)
+            return (), _unknown(str(detail["loc"][-1]), detail["loc"], models, whole)
         case "missing":
             return (), "missing; write it"
         case "literal_error":
@@ -73,7 +75,9 @@ def _problem(detail: ErrorDetails, models: Sequence[type[BaseModel]]) -> tuple[S
             return (), f"{detail['msg'].replace('Input should', 'must')}, not {_shown(value)}"
 
 
-def _unknown(name: str, loc: Sequence[str | int], models: Sequence[type[BaseModel]]) -> str:
+def _unknown(
+    name: str, loc: Sequence[str | int], models: Sequence[type[BaseModel]], whole: type[BaseModel]
+) -> str:
     """`models` are those that the mapping may be; if several, `loc` names the chosen one before `name`."""
     chosen = next((model for model in models if len(models) == 1 or _tag(model) == loc[-2]), None)
     valid = _field_names(chosen) if chosen else []
@@ -81,7 +85,7 @@ def _unknown(name: str, loc: Sequence[str | int], models: Sequence[type[BaseMode
     if chosen and users:
         key = _discriminator(chosen)
         return f"not used by {key} `{_tag(chosen)}`; remove it or choose {key} {either(users)}"
-    elsewhere = [path for path in _paths(Experiment) if path.split(".")[-1] == name]
+    elsewhere = [path for path in _paths(whole) if path.split(".")[-1] == name]
     if elsewhere and not nearest(name, valid):
         return f"no such field; did you mean {either(elsewhere)}?"
     return f"no such field; {hint(name, valid)}"
@@ -100,13 +104,15 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _locate(loc: Sequence[str | int]) -> tuple[tuple[str | int, ...], list[type[BaseModel]]]:
+def _locate(
+    loc: Sequence[str | int], whole: type[BaseModel]
+) -> tuple[tuple[str | int, ...], list[type[BaseModel]]]:
     """The path as the user writes it (pydantic inserts the variants of unions), and the models it may be in.
 
     These are the models of the mapping around the last key, or for a path that ends on a union, its variants.
     """
     path: list[str | int] = []
-    here: list[type[BaseModel]] = [Experiment]
+    here: list[type[BaseModel]] = [whole]
     parents = here
     chosen = here
     for key in loc:

@@ -8,6 +8,9 @@ from typing import Any
 from amc_platform.spec.loading import to_mapping
 from amc_platform.spec.schema import Experiment
 
+_DATA_UNCOUNTED = ("table", "prepare", "loader_workers", "empty_regions")
+_TRAINING_UNCOUNTED = ("log_every", "checkpoint_every", "early_stopping", "activation_checkpointing")
+
 
 def identity(fields: Mapping[str, Any]) -> str:
     """SHA-256 of the canonical JSON of `fields` (keys sorted, no spaces), its first 16 hex digits."""
@@ -20,11 +23,15 @@ def training_identity(
 ) -> str:
     """Identity of the weights that `experiment` trains: whatever changes them counts, nothing else does.
 
-    Counted: the sizes of the network, `objective`, `training` but for `log_every` and `checkpoint_every`, how
-    batches are drawn (`data` but for `table` and `prepare`: `data_hash` stands for the content), `seed`,
-    `cluster.workers` (which worker draws which dropout follows from it), `start_hash` (content of the
-    checkpoint started from; None for random weights, then `vocabulary` counts) and `code_format` (raised when
-    the training code starts to give other weights for equal specs).
+    Counted: the sizes of the network, `objective`, `training` but for `log_every`, `checkpoint_every` and
+    `activation_checkpointing` (equal to the last bit with it and without), how batches are drawn (`data` but
+    for `table` and `prepare`, for whose content `data_hash` stands, and for `loader_workers` and
+    `empty_regions`, which change no batch), `seed`, `cluster.workers` (which worker draws which dropout
+    follows from it), `start_hash` (content of the checkpoint started from; None for random weights, then
+    `vocabulary` counts) and `code_format` (raised when the training code starts to give other weights for
+    equal specs).
+
+    With `training.early_stopping`, the validations that it looks at count as well.
 
     Not counted: `name`, `evaluation`, `tracking`, `search`, `output`, paths, the rest of `cluster`, and the
     preset that the sizes came from. A changed evaluation is a new `evaluation_identity` of this training.
@@ -34,8 +41,9 @@ def training_identity(
         {
             "model": _without(spec["model"], "preset"),
             "objective": spec["objective"],
-            "training": _without(spec["training"], "log_every", "checkpoint_every"),
-            "data": {**_without(spec["data"], "table", "prepare"), "hash": data_hash},
+            "training": _without(spec["training"], *_TRAINING_UNCOUNTED),
+            **_stopping(spec),
+            "data": {**_without(spec["data"], *_DATA_UNCOUNTED), "hash": data_hash},
             "seed": spec["seed"],
             "workers": spec["cluster"]["workers"],
             "start": start_hash or {"vocabulary": spec["vocabulary"]},
@@ -47,6 +55,13 @@ def training_identity(
 def evaluation_identity(training: str, protocol_hash: str, split: str) -> str:
     """Identity of the hits on `split`, under a protocol, of the weights with the identity `training`."""
     return identity({"training": training, "protocol": protocol_hash, "split": split})
+
+
+def _stopping(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides when a training stops early; nothing where it does not."""
+    stopping = spec["training"]["early_stopping"]
+    looked_at = ("every", "validation_split", "validation_images", "protocol")
+    return {"stopping": stopping | {key: spec["evaluation"][key] for key in looked_at}} if stopping else {}
 
 
 def _without(mapping: Mapping[str, Any], *keys: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from amc_models.errors import InputError
+from amc_models.registered import is_registered
 from amc_platform.spec.entries import Entry, Origin, combine, nested
 from amc_platform.spec.yaml_text import parse
 
@@ -76,22 +77,22 @@ def _anchored(root: Entry, folder: Path) -> Entry:
     """`root` with every relative `start_from` resolved against `folder`: checkpoints lie beside specs."""
     value = dict(root.value) if isinstance(root.value, dict) else {}
     start = value.get("start_from")
-    if start and isinstance(start.value, str) and start.value:
+    if start and isinstance(start.value, str) and start.value and not is_registered(start.value):
         absolute = (folder.absolute() / Path(start.value).expanduser()).resolve()
         value["start_from"] = Entry(str(absolute), start.origin)
     search = value.get("search")
-    trials = search.find(["trials"]) if search else None
-    if search and isinstance(search.value, dict) and trials and isinstance(trials.value, list):
-        anchored = Entry([_anchored_trial(trial, folder) for trial in trials.value], trials.origin)
-        value["search"] = Entry({**search.value, "trials": anchored}, search.origin)
+    rows = search.find(["list"]) if search else None
+    if search and isinstance(search.value, dict) and rows and isinstance(rows.value, list):
+        anchored = Entry([_anchored_row(row, folder) for row in rows.value], rows.origin)
+        value["search"] = Entry({**search.value, "list": anchored}, search.origin)
     return Entry(value, root.origin)
 
 
-def _anchored_trial(trial: Entry, folder: Path) -> Entry:
-    change = trial.find(["set"])
-    if not isinstance(trial.value, dict) or not change or not isinstance(change.value, dict):
-        return trial
-    return Entry({**trial.value, "set": _anchored(change, folder)}, trial.origin)
+def _anchored_row(row: Entry, folder: Path) -> Entry:
+    change = row.find(["set"])
+    if not isinstance(row.value, dict) or not change or not isinstance(change.value, dict):
+        return row
+    return Entry({**row.value, "set": _anchored(change, folder)}, row.origin)
 
 
 def _shown(path: Path) -> str:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from amc_models.errors import InputError
 from amc_platform.spec.entries import Entry, combine, flatten, nested, stack
 from amc_platform.spec.errors import input_error, located
+from amc_platform.spec.factors import Values, active, combinations, corners, distinct, rounded, row_name
 from amc_platform.spec.layers import override_layer, read_layers
 from amc_platform.spec.schema import Experiment
 from amc_platform.spec.unused import unused_options
@@ -49,13 +50,16 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
     return _load(path, overrides)[0]
 
 
-def expand_trials(path: str | Path, overrides: Sequence[str] = ()) -> list[Trial]:
-    """Every trial with every seed, trials in the order of the file, the seeds of a trial together.
+def expand_trials(
+    path: str | Path, overrides: Sequence[str] = (), points: Sequence[Values] = ()
+) -> list[Trial]:
+    """Every row with every seed, rows in the order of the file, the seeds of a row together.
 
-    A trial's `set` lies over the overrides: `--set` changes the experiment, rows keep what tells them apart.
-    Raises InputError like `load_experiment`; what is wrong with a trial is told with the line of its `set`.
+    A row's changes lie over the overrides: `--set` changes the experiment, rows keep what tells them apart. The rows
+    of `search.optuna` are `points`, what was proposed so far. Raises InputError like `load_experiment`; what is
+    wrong with a row is told with its line.
     """
-    experiment, rows = _load(path, overrides)
+    experiment, rows = _load(path, overrides, points)
     return [
         Trial(name, seed, row.model_copy(update={"seed": seed}), changes)
         for name, row, changes in rows
@@ -73,23 +77,54 @@ def dump_experiment(experiment: Experiment) -> str:
     return to_yaml(to_mapping(experiment))
 
 
-def _load(path: str | Path, overrides: Sequence[str]) -> tuple[Experiment, list[_Row]]:
+def _load(
+    path: str | Path, overrides: Sequence[str], points: Sequence[Values] = ()
+) -> tuple[Experiment, list[_Row]]:
     """The experiment, and its rows with the spec of each and what it changes."""
     layers = [*read_layers(path), override_layer(overrides)]
     root = stack(layers)
     experiment = _resolve(root)
-    alone = [*(layer.without(["search"]) for layer in layers)]
+    alone = [layer.without(["search"]) for layer in layers]
     before = flatten(to_mapping(experiment))
-    rows: list[_Row] = []
-    for index, spec in enumerate(experiment.search.trials):
-        written = root.find(["search", "trials", index, "set"])
-        change = _change(written) if written else Entry({}, root.origin)
-        row = _resolve(stack([*alone, change]))
-        after = flatten(to_mapping(row))
-        paths = [key for key in flatten(change.plain()) if key in after]
+
+    def row(name: str, change: Entry) -> _Row:
+        resolved = _resolve(stack([*alone, _change(change)]))
+        after = flatten(to_mapping(resolved))
+        paths = [key for key in flatten(_nest(change).plain()) if key in after]
         changes = {key: after[key] for key in paths if key not in before or after[key] != before[key]}
-        rows.append((spec.name, row, changes))
-    return experiment, rows or [("", _resolve(stack(alone)), {})]
+        return name, resolved, changes
+
+    search = experiment.search
+    if search.optuna is not None:
+        for point in corners(search):
+            row(*_varied(root, experiment, point))
+        space = search.optuna.space
+        rows = [
+            _varied(root, experiment, {path: rounded(point[path], space[path]) for path in space})
+            for point in points
+        ]
+    elif search.varied:
+        chosen = distinct(active(v, search.when, before) for v in combinations(search))
+        rows = [_varied(root, experiment, values) for values in chosen]
+    elif search.list:
+        rows = [
+            (spec.name, root.find(["search", "list", index, "set"]) or Entry({}, root.origin))
+            for index, spec in enumerate(search.list)
+        ]
+    else:
+        rows = [("", Entry({}, root.origin))]
+    return experiment, [row(name, change) for name, change in rows]
+
+
+def _varied(root: Entry, experiment: Experiment, values: Values) -> tuple[str, Entry]:
+    """Name and change of the row with `values` of varied fields, as if written where those fields are varied."""
+    search = experiment.search
+    values = active(values, search.when, flatten(to_mapping(experiment)))
+    kind = ["grid"] if search.grid else ["random" if search.random else "optuna", "space"]
+    place = root.walk(["search", *kind])[-1]
+    lines = _nest(place)
+    change = {path: Entry(value, lines.walk(path.split("."))[-1].origin) for path, value in values.items()}
+    return row_name(values, search.varied), Entry(change, place.origin)
 
 
 def _change(entry: Entry) -> Entry:

@@ -1,12 +1,9 @@
 """What a spec may say: one frozen model a section, every field described, nothing unknown accepted."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -16,14 +13,20 @@ from pydantic import (
 )
 
 from amc_models.objectives.config import ObjectiveConfig
+from amc_platform.spec.search import BudgetSpec, SearchSpec
 from amc_platform.spec.suggestions import hint
-from amc_platform.spec.values import AbsolutePath, ModelSpec, Seed, Vocabulary, Word, Words, refuse, unique
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, no unknown fields, no silent conversion of types."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+from amc_platform.spec.values import (
+    AbsolutePath,
+    Checkpoint,
+    ModelSpec,
+    ProtocolName,
+    Section,
+    Seed,
+    Vocabulary,
+    Word,
+    Words,
+    refuse,
+)
 
 
 class ScenesSource(Section):
@@ -72,9 +75,22 @@ class DataSpec(Section):
         default="one",
         description="Region of a phrase with several boxes: one of them at random (published), or all.",
     )
-    flip: Literal["off", "plain", "swap"] = Field(
-        default="off",
-        description="Mirror half of the images: never, as published, or swapping left and right in words.",
+    preset: Literal["none", "paper", "published"] = Field(
+        default="none",
+        description="Augmentation: none but resizing; the paper's flips, jitter and gray by torchvision; "
+        "or the published code's, to the bit.",
+    )
+    flip: Literal["off", "plain", "swap"] | None = Field(
+        default=None,
+        description="Mirror half of the images: never, as published, or swapping left and right in words; "
+        "null as the preset has it (none: off, paper: swap, published: plain).",
+    )
+    empty_regions: Literal["error", "skip"] = Field(
+        default="skip",
+        description="A phrase whose region is empty ends the training, or trains without AMC and is counted.",
+    )
+    loader_workers: PositiveInt = Field(
+        default=1, description="Threads of each worker that make batches while the network trains."
     )
 
     @model_validator(mode="after")
@@ -86,22 +102,58 @@ class DataSpec(Section):
         return self
 
 
+class EarlyStoppingSpec(Section):
+    """When a training ends before its last step; what it looks at is part of the trial's identity."""
+
+    patience: PositiveInt = Field(description="Validations in a row that may fail to beat the best so far.")
+    metric: Word | None = Field(
+        default=None,
+        description="Metric of the validations, as in val/scenes/pointing/hard; null for all phrases.",
+    )
+
+
 class TrainingSpec(Section):
-    """Optimisation: AdamW, linear warm-up to `lr`, cosine decay to `lr_min`."""
+    """Optimisation: AdamW, warm-up to `lr`, cosine decay to `lr_min`."""
 
     steps: NonNegativeInt = Field(description="Optimiser steps; 0 evaluates the start as it is.")
     lr: PositiveFloat = Field(description="Highest learning rate.")
     lr_min: NonNegativeFloat = Field(description="Learning rate at the last step.")
     warmup_steps: NonNegativeInt = Field(description="Steps over which the learning rate rises to lr.")
+    schedule: Literal["cosine", "published"] = Field(
+        default="cosine",
+        description="Learning rate: rising and falling a little with every step to lr_min at the last one; "
+        "or, as published, warm-up in stairs of 100 steps, then constant within an epoch.",
+    )
+    steps_per_epoch: PositiveInt | None = Field(
+        default=None, description="Steps of an epoch, for the published schedule."
+    )
+    epochs: PositiveInt | None = Field(
+        default=None, description="Epochs after which the published schedule reaches lr_min (published: 30)."
+    )
     weight_decay: NonNegativeFloat = Field(default=0.02, description="Decoupled weight decay.")
     clip_norm: PositiveFloat | None = Field(
         default=None, description="Largest gradient norm; null does not clip."
     )
+    precision: Literal["fp32", "bf16"] = Field(
+        default="fp32", description="Arithmetic of the networks; weights, averages and losses keep float32."
+    )
+    activation_checkpointing: bool = Field(
+        default=False, description="Compute layers again in the backward pass: less memory, the same numbers."
+    )
+    compile_image_encoder: bool = Field(
+        default=False, description="Compile the image encoder; half a minute once, then faster steps."
+    )
     log_every: PositiveInt = Field(default=20, description="Steps between two records of the losses.")
     checkpoint_every: PositiveInt = Field(default=100, description="Steps between two checkpoints.")
+    early_stopping: EarlyStoppingSpec | None = Field(
+        default=None, description="Stop when validations no longer get better; null trains all steps."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        for name in ("steps_per_epoch", "epochs"):
+            if self.schedule == "published" and getattr(self, name) is None:
+                raise refuse(name, "missing; the published schedule counts in epochs")
         if self.lr_min > self.lr:
             raise refuse(
                 "lr_min", f"{self.lr_min:g} is above lr {self.lr:g}; the rate falls from lr to lr_min"
@@ -117,7 +169,10 @@ class TrainingSpec(Section):
 class EvaluationSpec(Section):
     """What is measured, when, and by which protocol."""
 
-    protocol: Word = Field(default="scenes", description="Named evaluation protocol.")
+    protocol: ProtocolName = Field(
+        default="scenes",
+        description="Named evaluation protocol, or a YAML file of one's own, relative to the working directory.",
+    )
     splits: Words = Field(default=["test"], description="Splits evaluated at the end.")
     every: PositiveInt | None = Field(
         default=None, description="Steps between two validations; null for none before the end."
@@ -127,6 +182,13 @@ class EvaluationSpec(Section):
         default=None, description="First images of it to use; null for all."
     )
     gallery: NonNegativeInt = Field(default=12, description="Heatmaps drawn per evaluation.")
+    filmstrip: NonNegativeInt = Field(
+        default=3,
+        description="Phrases of the gallery whose heatmaps at all validations are drawn as one picture.",
+    )
+    keep_best: bool = Field(
+        default=True, description="Keep the weights of the best validation beside the last ones."
+    )
 
 
 class ClusterSpec(Section):
@@ -154,32 +216,14 @@ class TrackingSpec(Section):
         description="MLflow server; null takes MLFLOW_TRACKING_URI, else a database in the output folder.",
     )
     experiment: Word | None = Field(default=None, description="MLflow experiment; null for amc/<name>.")
-
-
-class TrialSpec(Section):
-    """One row of an ablation: a name and what differs from the experiment."""
-
-    name: Word = Field(description="Name of the row, unique in the experiment.")
-    set: dict[str, Any] = Field(default={}, description="Fields that differ, by dotted path or nested.")
-
-
-class SearchSpec(Section):
-    """Trials times seeds; empty is a single run of the experiment itself."""
-
-    trials: list[TrialSpec] = Field(
-        default=[], description="Rows to train; none is one row, the experiment itself."
+    model: Word | None = Field(
+        default=None,
+        description="Registered model whose version the best weights of each trial become, such as amc-scenes.",
     )
-    seeds: Annotated[list[Seed], AfterValidator(unique)] = Field(
-        default=[], description="Seeds with which every trial is run; none is the experiment's seed."
+    upload: bool = Field(
+        default=True,
+        description="Copy registered weights to the store; false registers the path they lie at.",
     )
-
-    @model_validator(mode="after")
-    def _names_unique(self) -> Self:
-        names = [trial.name for trial in self.trials]
-        for index, name in enumerate(names):
-            if name in names[:index]:
-                raise refuse(f"trials.{index}.name", f"'{name}' names two trials; rename one")
-        return self
 
 
 class Experiment(Section):
@@ -191,13 +235,15 @@ class Experiment(Section):
     )
     seed: Seed = Field(default=0, description="Seed of initialisation, order of the data, dropout and masks.")
     model: ModelSpec = Field(description="Network: a preset and sizes that differ from it.")
-    start_from: AbsolutePath | None = Field(
+    start_from: Checkpoint | None = Field(
         default=None,
-        description="Checkpoint folder to start from, relative to the spec file; null for random weights.",
+        description="Checkpoint to start from, relative to the spec file: a folder of ours, a published .pth, .pt or "
+        ".safetensors file, or a registered one (models:/amc-scenes@single); null for random weights.",
     )
     vocabulary: Vocabulary = Field(
         default="scenes",
-        description="Words of a network with random weights: `scenes`, or a vocab.txt by its path.",
+        description="Words of a network with random weights or from a published file: `scenes`, or a vocab.txt or "
+        "its folder by path.",
     )
     data: DataSpec = Field(description="The grounding table and its batches.")
     objective: ObjectiveConfig = Field(
@@ -207,7 +253,8 @@ class Experiment(Section):
     evaluation: EvaluationSpec = Field(default=EvaluationSpec(), description="What is measured.")
     cluster: ClusterSpec = Field(default=ClusterSpec(), description="Workers.")
     tracking: TrackingSpec = Field(default=TrackingSpec(), description="Records.")
-    search: SearchSpec = Field(default=SearchSpec(), description="Trials and seeds.")
+    search: SearchSpec = Field(default=SearchSpec(), description="Rows, seeds and stopping.")
+    budget: BudgetSpec = Field(default=BudgetSpec(), description="What may be spent.")
     output: AbsolutePath = Field(
         default=Path("runs"),
         validate_default=True,
@@ -220,6 +267,25 @@ class Experiment(Section):
         if images % workers:
             problem = f"{images} images cannot be shared evenly by {workers} workers (cluster.workers)"
             raise refuse("data.images_per_batch", f"{problem}; choose a multiple of {workers}")
+        return self
+
+    @model_validator(mode="after")
+    def _search_is_validated(self) -> Self:
+        """A search looks at validations: what it chooses must not have seen a test split."""
+        split = self.evaluation.validation_split
+        for name, section in (("optuna", self.search.optuna), ("asha", self.search.asha)):
+            if section is None:
+                continue
+            if self.evaluation.every is None:
+                raise refuse("evaluation.every", f"missing; search.{name} looks at validations")
+            if split.startswith("test"):
+                problem = (
+                    f"search.{name} would choose by '{split}' what is then measured on it; name another split"
+                )
+                raise refuse("evaluation.validation_split", problem)
+            if not section.metric.startswith(f"{split}/"):
+                problem = f"{section.metric} is no metric of the validations, which are on {split}"
+                raise refuse(f"search.{name}.metric", f"{problem}; say for instance {split}/scenes/pointing")
         return self
 
     @model_validator(mode="after")

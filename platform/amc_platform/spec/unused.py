@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from amc_platform.spec.schema import Experiment
+from amc_platform.spec.values import is_published
 
 
 class Unused(NamedTuple):
@@ -30,19 +31,33 @@ class _Rule(NamedTuple):
 
 RULES = (
     _Rule(
-        ("evaluation.validation_split", "evaluation.validation_images"),
+        (
+            "evaluation.validation_split",
+            "evaluation.validation_images",
+            "evaluation.filmstrip",
+            "evaluation.keep_best",
+            "training.early_stopping",
+            "tracking.model",
+        ),
         "evaluation.every",
         lambda v: v is None,
     ),
-    _Rule(("tracking.uri", "tracking.experiment"), "tracking.kind", lambda v: v != "mlflow"),
+    _Rule(
+        ("tracking.uri", "tracking.experiment", "tracking.model"), "tracking.kind", lambda v: v != "mlflow"
+    ),
+    _Rule(("tracking.upload",), "tracking.model", lambda v: v is None),
+    _Rule(("tracking.model",), "evaluation.keep_best", lambda v: v is False),
+    _Rule(("evaluation.filmstrip",), "evaluation.gallery", lambda v: v == 0),
     _Rule(
         ("objective.mask_probability", "objective.mask_words", "objective.distillation_axis"),
         "objective.mlm",
         lambda v: v == 0,
     ),
+    _Rule(("training.steps_per_epoch", "training.epochs"), "training.schedule", lambda v: v == "cosine"),
     _Rule(("objective.negatives",), "objective.itm", lambda v: v == 0),
-    # A checkpoint brings its own.
-    _Rule(("vocabulary",), "start_from", lambda v: v is not None),
+    _Rule(("objective.same_image_negatives",), "data.phrases_per_image", lambda v: v == 1),
+    # A checkpoint's folder brings its own.
+    _Rule(("vocabulary",), "start_from", lambda v: v is not None and not is_published(v)),
     _Rule(
         ("objective.distillation_warmup_steps", "objective.distillation_axis"),
         "objective.distillation",

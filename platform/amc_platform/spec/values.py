@@ -3,11 +3,18 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 from pydantic_core import PydanticCustomError
 
 from amc_models.config import PRESETS, AlbefConfig
+from amc_models.registered import is_registered
 from amc_platform.spec.suggestions import either, hint
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, no unknown fields, no silent conversion of types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def refuse(path: str, problem: str) -> PydanticCustomError:
@@ -21,6 +28,10 @@ def _named(path: Any) -> Any:
     return path
 
 
+def _checkpoint(path: Path) -> Path:
+    return path if is_registered(path) else _absolute(path)
+
+
 def _absolute(path: Path) -> Path:
     # Workers run in folders of their own, so no relative path outlives the loading.
     return Path.cwd() / path.expanduser()
@@ -28,6 +39,15 @@ def _absolute(path: Path) -> Path:
 
 def _absolute_vocabulary(name: str) -> str:
     return name if name == "scenes" else str(_absolute(Path(name)))
+
+
+def _absolute_protocol(name: str) -> str:
+    return str(_absolute(Path(name))) if Path(name).suffix in (".yaml", ".yml") else name
+
+
+def is_published(checkpoint: Path) -> bool:
+    """Whether `checkpoint` is by its name a published file, which brings no words; else it is a folder of ours."""
+    return checkpoint.suffix in (".pth", ".pt", ".safetensors")
 
 
 def unique(values: list[Any]) -> list[Any]:
@@ -59,8 +79,10 @@ def _fold_preset(config: AlbefConfig) -> dict[str, Any]:
 
 
 AbsolutePath = Annotated[Path, Field(strict=False), BeforeValidator(_named), AfterValidator(_absolute)]
+Checkpoint = Annotated[Path, Field(strict=False), BeforeValidator(_named), AfterValidator(_checkpoint)]
 ModelSpec = Annotated[AlbefConfig, BeforeValidator(_expand_preset), PlainSerializer(_fold_preset)]
 Vocabulary = Annotated[str, BeforeValidator(_named), AfterValidator(_absolute_vocabulary)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Word = Annotated[str, Field(min_length=1)]
+ProtocolName = Annotated[Word, AfterValidator(_absolute_protocol)]
 Words = Annotated[list[Word], Field(min_length=1), AfterValidator(unique)]

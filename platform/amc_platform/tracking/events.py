@@ -50,14 +50,31 @@ class Artifact:
 
 
 @dataclass(frozen=True, slots=True)
+class Model:
+    """A checkpoint folder, `path` relative to the trial folder, that is to be a version of the registered model `name`.
+
+    `scores` are accuracies by benchmark in validation, in per cent, after `steps` steps; only scores of equal
+    `measured` (a hash of data and protocol) may be compared. Without `upload` the weights stay where they lie.
+    """
+
+    path: str
+    name: str
+    scores: Mapping[str, float]
+    measured: str
+    steps: int
+    upload: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
-    """The run has ended."""
+    """The run has ended; `error` says why it failed, else it is empty."""
 
     status: Ending
     time_ms: int
+    error: str = ""
 
 
-Event: TypeAlias = Metrics | Params | Tags | Artifact | Status
+Event: TypeAlias = Metrics | Params | Tags | Artifact | Model | Status
 
 
 def encode(kind: str, time_s: float, fields: Mapping[str, object]) -> bytes:
@@ -98,9 +115,13 @@ def _event(fields: dict[str, Any], time_ms: int) -> Event | None:
             return Tags({str(key): str(value) for key, value in fields["tags"].items()})
         case "artifact":
             return Artifact(str(fields["path"]), str(fields.get("to", "")))
+        case "model":
+            scores = {str(key): float(value) for key, value in fields["scores"].items()}
+            texts = {key: str(fields[key]) for key in ("path", "name", "measured")}
+            return Model(**texts, scores=scores, steps=int(fields["steps"]), upload=bool(fields["upload"]))
         case "status":
             if fields["status"] not in ENDINGS:
                 raise ValueError(f"unknown status {fields['status']!r}")
-            return Status(fields["status"], time_ms)
+            return Status(fields["status"], time_ms, str(fields.get("error", "")))
         case _:
             return None

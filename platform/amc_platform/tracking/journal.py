@@ -1,10 +1,12 @@
 """What training says about a run: appended to a file, so that no server can slow it down or lose it."""
 
 import errno
+import fcntl
 import os
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -27,11 +29,17 @@ class Journal:
     Raises InputError where the folder cannot be written or the device is full.
     """
 
+    seconds: float = 0.0
+    """Time that this writer has taken from its caller."""
+
     def __init__(self, folder: str | Path) -> None:
         self.path = Path(folder) / JOURNAL
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            # Says that somebody trains here, as long as this process lives; see `is_written`.
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             os.ftruncate(self._file, end := _end_of_whole_lines(self._file))
         except OSError as error:
             raise _unwritable(self.path, error) from error
@@ -59,17 +67,32 @@ class Journal:
 
         `path` is absolute or relative to the trial folder. Raises InputError where it is not there.
         """
-        folder = self.path.parent
-        inside = Path(path).resolve() if Path(path).is_absolute() else (folder / path).resolve()
-        if not inside.is_relative_to(folder.resolve()) or not inside.exists():
-            raise InputError(
-                f"{path}: no file or folder inside {folder}; write it there before it is announced"
-            )
-        self._append("artifact", path=inside.relative_to(folder.resolve()).as_posix(), to=to)
+        self._append("artifact", path=self._inside(path), to=to)
 
-    def status(self, status: Ending) -> None:
-        """Say how the run ended."""
-        self._append("status", status=status)
+    def model(
+        self,
+        path: str | Path,
+        *,
+        name: str,
+        scores: Mapping[str, float],
+        measured: str,
+        steps: int,
+        upload: bool,
+    ) -> None:
+        """Announce a finished checkpoint folder inside the trial folder as a version of a model: see `Model`."""
+        self._append(
+            "model",
+            path=self._inside(path),
+            name=name,
+            scores={check_name(k, "benchmark"): float(v) for k, v in scores.items()},
+            measured=measured,
+            steps=steps,
+            upload=upload,
+        )
+
+    def status(self, status: Ending, error: str = "") -> None:
+        """Say how the run ended; `error` in one line, where one ended it."""
+        self._append("status", status=status, **({"error": error} if error else {}))
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
@@ -85,7 +108,17 @@ class Journal:
     ) -> None:
         self.close()
 
+    def _inside(self, path: str | Path) -> str:
+        folder = self.path.parent
+        inside = Path(path).resolve() if Path(path).is_absolute() else (folder / path).resolve()
+        if not inside.is_relative_to(folder.resolve()) or not inside.exists():
+            raise InputError(
+                f"{path}: no file or folder inside {folder}; write it there before it is announced"
+            )
+        return inside.relative_to(folder.resolve()).as_posix()
+
     def _append(self, kind: str, **fields: object) -> None:
+        began = time.perf_counter()
         line = encode(kind, time.time(), fields)
         try:
             written = os.write(self._file, line)
@@ -93,6 +126,20 @@ class Journal:
                 written += os.write(self._file, line[written:])
         except OSError as error:
             raise _unwritable(self.path, error) from error
+        finally:
+            self.seconds += time.perf_counter() - began
+
+
+def is_written(folder: Path) -> bool:
+    """Whether a living process holds the journal of a trial folder open for writing."""
+    try:
+        with (folder / JOURNAL).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _end_of_whole_lines(file: int) -> int:

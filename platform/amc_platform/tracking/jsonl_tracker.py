@@ -3,16 +3,17 @@
 import json
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from amc_platform.files import write_text
-from amc_platform.tracking.events import Ending, Point, number
-from amc_platform.tracking.tracker import Run, RunRequest
+from amc_platform.tracking.events import Ending, Model, Point, number
+from amc_platform.tracking.tracker import DataInput, Run, RunRequest
 
 
 class JsonlTracker:
-    """Keeps `runs.jsonl`: per run its id, name, parent, status, params, tags, artifacts and last metrics.
+    """Keeps `runs.jsonl`: per run its id, name, parent, status, params, tags, inputs, artifacts and last metrics.
 
     The whole file is written anew, atomically, with every change: a driver that dies leaves what it had said.
     The history of a metric stands in the trial's journal. One driver at a time writes a file.
@@ -45,14 +46,17 @@ class JsonlTracker:
             "params": {},
             "tags": {**request.tags, **request.keys},
             "metrics": {},
+            "inputs": [],
             "artifacts": [],
+            "models": [],
+            "error": "",
         }
         self._write()
         return Run(run_id)
 
     def reopen(self, run: Run) -> None:
         """Set an ended run running again."""
-        self._line(run).update(status="RUNNING", end_ms=None)
+        self._line(run).update(status="RUNNING", end_ms=None, error="")
         self._write()
 
     def log_metrics(self, run: Run, points: Sequence[Point]) -> None:
@@ -76,16 +80,27 @@ class JsonlTracker:
 
     def log_artifact(self, run: Run, path: Path, to: str) -> None:
         """Record where the artifact lies; it is not copied."""
-        artifacts = self._line(run)["artifacts"]
-        entry = {"path": str(path), "to": to}
-        if entry not in artifacts:
-            artifacts.append(entry)
+        self._add(run, "artifacts", {"path": str(path), "to": to})
+
+    def log_inputs(self, run: Run, inputs: Sequence[DataInput]) -> None:
+        """Record the data that the run uses."""
+        for data in inputs:
+            self._add(run, "inputs", asdict(data))
+
+    def log_model(self, run: Run, folder: Path, model: Model) -> None:
+        """Record the checkpoint; there is no registry."""
+        self._add(run, "models", asdict(model) | {"path": str(folder)})
+
+    def finish(self, run: Run, status: Ending, end_ms: int | None = None, error: str = "") -> None:
+        """Set how and when the run ended."""
+        self._line(run).update(status=status, end_ms=end_ms, error=error)
         self._write()
 
-    def finish(self, run: Run, status: Ending, end_ms: int | None = None) -> None:
-        """Set how and when the run ended."""
-        self._line(run).update(status=status, end_ms=end_ms)
-        self._write()
+    def _add(self, run: Run, what: str, entry: dict[str, Any]) -> None:
+        entries = self._line(run).setdefault(what, [])
+        if entry not in entries:
+            entries.append(entry)
+            self._write()
 
     def _line(self, run: Run) -> dict[str, Any]:
         assert self._runs is not None, "a run is opened first"

@@ -2,6 +2,7 @@
 
 import getpass
 import importlib
+import json
 import logging
 import os
 import warnings
@@ -11,10 +12,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from amc_platform.tracking.events import Ending, Point
+from amc_platform.tracking.events import Ending, Model, Point
 from amc_platform.tracking.opening import without_credentials
 from amc_platform.tracking.privacy import quiet_environment
-from amc_platform.tracking.tracker import RefusedError, Run, RunRequest
+from amc_platform.tracking.tracker import DataInput, RefusedError, Run, RunRequest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,6 +37,7 @@ _PROMPT = {
 }
 
 _SERVERS = ("http:", "https:", "databricks")
+_ERROR = "error"
 
 
 class MlflowTracker:
@@ -73,7 +75,19 @@ class MlflowTracker:
         logging.getLogger("mlflow.store.db").setLevel(logging.CRITICAL)
 
     def open_run(self, request: RunRequest) -> Run:
-        """Find the run by its keys, or make it."""
+        """Find the run by its keys, or make it. What the server says of wrong credentials is told with the remedy."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._open_run(request)
+        except MlflowException as error:
+            if "error code 401" in str(error):
+                raise PermissionError(
+                    "401, not authorised: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+                ) from error
+            raise
+
+    def _open_run(self, request: RunRequest) -> Run:
         client = self._connected()
         experiment = self._experiment_of(client)
         wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in request.keys.items())
@@ -90,7 +104,10 @@ class MlflowTracker:
 
     def reopen(self, run: Run) -> None:
         """Set an ended run running again."""
-        self._connected().update_run(run.id, status="RUNNING")
+        client = self._connected()
+        client.update_run(run.id, status="RUNNING")
+        if _ERROR in client.get_run(run.id).data.tags:
+            client.delete_tag(run.id, _ERROR)
 
     def log_metrics(self, run: Run, points: Sequence[Point]) -> None:
         """Send points, a thousand a request."""
@@ -129,8 +146,31 @@ class MlflowTracker:
             else:
                 client.log_artifact(run.id, str(path), to or None)
 
-    def finish(self, run: Run, status: Ending, end_ms: int | None = None) -> None:
-        """Set status and end."""
+    def log_inputs(self, run: Run, inputs: Sequence[DataInput]) -> None:
+        """Record data sets by name and hash; MLflow takes each once."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        datasets = [
+            DatasetInput(
+                Dataset(data.name, data.digest, "local", json.dumps({"uri": data.source})),
+                [InputTag("mlflow.data.context", data.context)],
+            )
+            for data in inputs
+        ]
+        with _refusals():
+            self._connected().log_inputs(run.id, datasets)
+
+    def log_model(self, run: Run, folder: Path, model: Model) -> None:
+        """Register the checkpoint."""
+        from amc_platform.tracking.registry import register
+
+        with _refusals():
+            register(self._connected(), run.id, folder, model)
+
+    def finish(self, run: Run, status: Ending, end_ms: int | None = None, error: str = "") -> None:
+        """Set status and end, and the tag `error`."""
+        if error:
+            self.set_tags(run, {_ERROR: error})
         self._connected().set_terminated(run.id, status, end_ms)
 
     def _connected(self) -> "MlflowClient":

@@ -19,8 +19,9 @@ def check_name(name: str, what: str = "metric") -> str:
     """
     refused = _REFUSED.search(name)
     if refused:
-        spelled = _REFUSED.sub("_", name.replace("+", "_plus"))
-        raise InputError(f"{what} {name!r}: {refused.group()!r} is not allowed in a name; say {spelled!r}")
+        raise InputError(
+            f"{what} {name!r}: {refused.group()!r} is not allowed in a name; say {spelled(name)!r}"
+        )
     if not name or posixpath.normpath(name) != name or name.startswith(("/", "..")) or name == ".":
         raise InputError(f"{what} {name!r}: not a clean relative name; say for instance 'train/loss_amc'")
     if len(name) > _LONGEST_NAME:
@@ -28,6 +29,11 @@ def check_name(name: str, what: str = "metric") -> str:
             f"{what} {name[:40]!r}...: {len(name)} characters; a name has at most {_LONGEST_NAME}"
         )
     return name
+
+
+def spelled(name: str) -> str:
+    """Return `name` as MLflow's users write it, with what no tracker takes replaced: `refcoco+` is `refcoco_plus`."""
+    return _REFUSED.sub("_", name.replace("+", "_plus"))
 
 
 def value_text(value: object) -> str:

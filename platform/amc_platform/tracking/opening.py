@@ -43,8 +43,8 @@ def tracking_uri(uri: str | None, output: str | Path) -> str:
     """Return MLflow's store: the spec's `uri`, else MLFLOW_TRACKING_URI, else SQLite in `output`, absolute.
 
     A relative SQLite path is one of the current folder; it is made absolute, since workers of Ray have
-    folders of their own. Raises InputError for a file store, which MLflow maintains no more, and for a
-    URI that is none.
+    folders of their own. Raises InputError for a file store, which MLflow maintains no more, for a URI that is none,
+    and for a password in `uri`, which would be recorded with every run.
     """
     field = "tracking.uri" if uri else "MLFLOW_TRACKING_URI"
     chosen = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(output).absolute()}/mlflow.db"
@@ -56,6 +56,11 @@ def tracking_uri(uri: str | None, output: str | Path) -> str:
             raise InputError(f"{field}: {chosen!r} names no file; {remedy}")
         return f"sqlite:///{Path(path).absolute()}"
     if scheme in (*_SERVERS, *_DATABASES) and ("://" in chosen or chosen == "databricks"):
+        if uri and re.search(r"://[^/@\s]*:[^/@\s]*@", uri):
+            raise InputError(
+                "tracking.uri: holds a password, and a spec is recorded with every run; set MLFLOW_TRACKING_URI, or "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, in the environment instead"
+            )
         return chosen
     if scheme == "file" or "://" not in chosen:
         raise InputError(f"{field}: {chosen!r} is a file store, which MLflow maintains no more; {remedy}")

@@ -1,16 +1,28 @@
 """Reading a journal, also while it is written."""
 
 import hashlib
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from amc_platform.tracking.events import Artifact, Event, Metrics, Params, Point, Status, Tags, decode
+from amc_platform.tracking.events import (
+    Artifact,
+    Event,
+    Metrics,
+    Model,
+    Params,
+    Point,
+    Status,
+    Tags,
+    decode,
+)
 from amc_platform.tracking.journal import JOURNAL
 
-_BLOCK_BYTES = 1 << 20
+_TAIL_BYTES = 65536
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +30,7 @@ class Batch:
     """New points, or one other event, and the offset of the journal behind them."""
 
     points: tuple[Point, ...]
-    event: Params | Tags | Artifact | Status | None
+    event: Params | Tags | Artifact | Model | Status | None
     end: int
 
 
@@ -54,6 +66,21 @@ def history(folder: str | Path) -> dict[str, list[Point]]:
         for point in batch.points:
             points[point.key].append(point)
     return {key: sorted(of_key, key=lambda point: point.step) for key, of_key in sorted(points.items())}
+
+
+def latest(path: Path) -> Iterator[Event]:
+    """Yield the events of the last 64 KiB of a journal, the last one first; none where it is missing."""
+    try:
+        with path.open("rb") as file:
+            start = max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES)
+            file.seek(start)
+            lines = file.read().split(b"\n")
+    except FileNotFoundError:
+        return
+    for line in reversed(lines[1 if start else 0 : -1]):
+        with suppress(ValueError):
+            if (event := decode(line)) is not None:
+                yield event
 
 
 class JournalReader:

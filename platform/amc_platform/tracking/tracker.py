@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from amc_platform.tracking.events import Ending, Point
+from amc_platform.tracking.events import Ending, Model, Point
 
 
 class RefusedError(Exception):
@@ -31,6 +31,16 @@ class RunRequest:
     start_ms: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class DataInput:
+    """Data that a run uses: `digest` is the hash of its content, `context` what it is used for (`training`)."""
+
+    name: str
+    digest: str
+    source: str
+    context: str
+
+
 @runtime_checkable
 class Tracker(Protocol):
     """Every verb may be repeated with the same arguments without doubling anything.
@@ -51,7 +61,7 @@ class Tracker(Protocol):
         ...
 
     def reopen(self, run: Run) -> None:
-        """Set an ended run running again."""
+        """Set an ended run running again, and forget its error."""
         ...
 
     def log_metrics(self, run: Run, points: Sequence[Point]) -> None:
@@ -70,8 +80,16 @@ class Tracker(Protocol):
         """Copy a file, or what a folder holds, into the run's folder `to`."""
         ...
 
-    def finish(self, run: Run, status: Ending, end_ms: int | None = None) -> None:
-        """Set how and when the run ended (None: now)."""
+    def log_inputs(self, run: Run, inputs: Sequence[DataInput]) -> None:
+        """Record the data that the run uses."""
+        ...
+
+    def log_model(self, run: Run, folder: Path, model: Model) -> None:
+        """Register the checkpoint in `folder` as a version of `model.name`, and set the aliases anew."""
+        ...
+
+    def finish(self, run: Run, status: Ending, end_ms: int | None = None, error: str = "") -> None:
+        """Set how and when the run ended (None: now), and the error that ended it."""
         ...
 
 
@@ -102,5 +120,11 @@ class NoTracker:
     def log_artifact(self, run: Run, path: Path, to: str) -> None:
         """Nothing."""
 
-    def finish(self, run: Run, status: Ending, end_ms: int | None = None) -> None:
+    def log_inputs(self, run: Run, inputs: Sequence[DataInput]) -> None:
+        """Nothing."""
+
+    def log_model(self, run: Run, folder: Path, model: Model) -> None:
+        """Nothing."""
+
+    def finish(self, run: Run, status: Ending, end_ms: int | None = None, error: str = "") -> None:
         """Nothing."""

@@ -14,17 +14,19 @@ KEPT = 2
 logger = logging.getLogger(__name__)
 
 
-def save_state(folder: Path, step: int, model: Albef, optimizer: torch.optim.Optimizer) -> None:
-    """Write the state after `step` steps.
+def save_state(folder: Path, step: int, model: Albef, optimizer: torch.optim.Optimizer) -> Path:
+    """Write the state after `step` steps; returns the file.
 
     Random numbers and the order of the data are functions of seed and step, so weights, moving averages, queues and
     the optimiser are all there is.
     """
     state = {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
-    with atomic_path(folder / f"step-{step:08d}.pt") as temporary:
+    path = folder / f"step-{step:08d}.pt"
+    with atomic_path(path) as temporary:
         torch.save(state, temporary)
     for old in _saved(folder)[:-KEPT]:
         old.unlink(missing_ok=True)
+    return path
 
 
 def load_state(folder: Path, model: Albef, optimizer: torch.optim.Optimizer) -> int:

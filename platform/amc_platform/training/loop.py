@@ -1,45 +1,62 @@
 """A trial from its first step to its last evaluation, as every worker of the group runs it."""
 
 import contextlib
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 from amc_models.albef import Albef
 from amc_models.objectives.total import Objectives
 from amc_models.weights import load_checkpoint, save_checkpoint
-from amc_platform.files import atomic_path
+from amc_platform.files import Lock, atomic_path
 from amc_platform.tracking.journal import Journal
-from amc_platform.training.callbacks import LossMeter, Validation, evaluate_split
+from amc_platform.training.callbacks.base import Callback, StepEnd, Training
+from amc_platform.training.callbacks.chosen import callbacks_of
 from amc_platform.training.checkpoint import load_state, remove_states, save_state
 from amc_platform.training.distributed import WorkerGroup
+from amc_platform.training.evaluating import Validation, evaluate_split
+from amc_platform.training.orders import Orders
 from amc_platform.training.start import make_loader, mask_token_id, start_model
 from amc_platform.training.step import Stepper
 from amc_platform.training.trial import TrialJob, TrialStatus
 
-Progress = Callable[[str], None]
 
+def run_trial(
+    job: TrialJob,
+    group: WorkerGroup,
+    report: Callable[[str], None] = lambda _: None,
+    extra: Sequence[Callback] = (),
+) -> None:
+    """Train and evaluate `job` as far as it is not done. Rank 0 writes the journal, the weights and the hits.
 
-def run_trial(job: TrialJob, group: WorkerGroup, report: Progress = lambda _: None) -> None:
-    """Train and evaluate `job` as far as it is not done. Rank 0 writes the journal, the weights and the hits."""
-    # Decided once for all ranks: what rank 0 writes meanwhile must not change another's mind.
-    trained, missing = group.gather((job.trained, job.missing_splits))[0]
-    if trained and not missing:
-        return
-    status = TrialStatus.read(job.folder)
-    status.state, status.error = "running", ""
+    `extra` callbacks are called after those that the spec asks for.
+    """
     with contextlib.ExitStack() as stack:
+        if group.leads:
+            stack.enter_context(_alone(job))
+        # Decided once for all ranks: what rank 0 writes meanwhile must not change another's mind.
+        trained, missing = group.gather((job.trained, job.missing_splits))[0]
+        if trained and not missing:
+            return
+        status = TrialStatus.read(job.folder)
+        status.state, status.error = "running", ""
+        callbacks = [*callbacks_of(job), Orders(), *extra]
         journal = stack.enter_context(Journal(job.folder)) if group.leads else None
+        training = Training(job, group, journal, report)
         try:
-            model = load_checkpoint(job.model) if trained else train(job, group, journal, status, report)
+            model = load_checkpoint(job.model) if trained else train(training, callbacks, status)
+            if model is None:
+                _leave(training, status)
+                return
             model.to(group.device).eval()
             for split in missing:
                 report(f"{job.label}: evaluating {split}")
-                evaluate_split(job, model, split, group, journal)
+                evaluation = evaluate_split(job, model, split, status.steps, group)
+                for callback in callbacks:
+                    callback.on_evaluate(training, model, evaluation)
+            for callback in callbacks:
+                callback.on_end(training)
         except BaseException as error:
-            status.state, status.error = "failed", str(error).split("\n", 1)[0]
-            if group.leads:
-                status.write(job.folder)
-            if journal is not None:
-                journal.status("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            _fail(training, callbacks, status, error)
             raise
         status.state = "finished"
         if journal is not None:
@@ -47,34 +64,100 @@ def run_trial(job: TrialJob, group: WorkerGroup, report: Progress = lambda _: No
             journal.status("FINISHED")
 
 
-def train(
-    job: TrialJob, group: WorkerGroup, journal: Journal | None, status: TrialStatus, report: Progress
-) -> Albef:
-    """Train from the last saved state, or from the start; returns the final network and writes it."""
-    spec = job.experiment
+@contextlib.contextmanager
+def _alone(job: TrialJob, wait_s: float = 60.0) -> Iterator[None]:
+    """Hold the trial's folder: workers whose driver was killed go on for some seconds, and then let go of it."""
+    lock = Lock(job.folder / "training.lock")
+    if not lock.take(wait_s):
+        raise RuntimeError(f"{job.folder}: other workers train there still, after {wait_s:.0f} s")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def train(training: Training, callbacks: Sequence[Callback], status: TrialStatus) -> Albef | None:
+    """Train from the last saved state, or from the start; returns the final network and writes it.
+
+    None where the driver ordered the trial to end before.
+    """
+    job, group, spec = training.job, training.group, training.job.experiment
     model = start_model(spec)
     stepper = Stepper(Objectives(model, spec.objective, mask_token_id(model)), spec.training, group, job.seed)
-    done = load_state(job.states, model, stepper.optimizer)
-    status.world_sizes = (*status.world_sizes, (done, group.size))
+    steps = load_state(job.states, model, stepper.optimizer)
+    status.world_sizes = (*status.world_sizes, (steps, group.size))
     if group.leads:
         status.write(job.folder)
-    if done < spec.training.steps:
-        loader = make_loader(spec, model, group)
-        meter = LossMeter(job, group, journal, report)
-        validation = Validation(job, group, journal)
-        for step, batch in enumerate(loader.batches(done, spec.training.steps), start=done):
-            meter.add(step, stepper.step(batch, step), stepper.rate)
-            validation.after(step, model)
-            if (
-                group.leads
-                and (step + 1) % spec.training.checkpoint_every == 0
-                and step + 1 < spec.training.steps
-            ):
-                save_state(job.states, step + 1, model, stepper.optimizer)
-        status.train_seconds += meter.seconds
-    status.steps = spec.training.steps
+    if steps < spec.training.steps:
+        began = time.perf_counter()
+        steps = _steps(training, callbacks, stepper, model, steps)
+        status.train_seconds += time.perf_counter() - began - training.aside_s
+    status.steps = steps
+    if training.order:
+        return None
     if group.leads:
+        status.write(job.folder)
         with atomic_path(job.model) as folder:
             save_checkpoint(model, folder, momentum=False)
         remove_states(job.states)
     return model
+
+
+def _steps(
+    training: Training, callbacks: Sequence[Callback], stepper: Stepper, model: Albef, done: int
+) -> int:
+    """Train from `done` steps to the last, or until a callback stops it; returns how many steps are done."""
+    job, spec = training.job, training.job.experiment.training
+    loader = make_loader(job.experiment, model, training.group)
+    validation = Validation(job, training.group)
+    for callback in callbacks:
+        callback.on_train_start(training, model, loader, done)
+    for step, batch in enumerate(loader.batches(done, spec.steps), start=done):
+        losses, done = stepper.step(batch, step), step + 1
+        for callback in callbacks:
+            callback.on_step_end(training, StepEnd(done, batch, losses, stepper.rate))
+        with training.aside():
+            if validation.due(done):
+                evaluation = validation.run(model, done)
+                for callback in callbacks:
+                    callback.on_evaluate(training, model, evaluation)
+            if training.order == "pause" and training.group.leads:
+                save_state(job.states, done, model, stepper.optimizer)
+            if training.order:
+                break
+            if training.stopped:
+                training.report(f"{job.label}: stopped at step {done}: {training.stopped}")
+                break
+            if done % spec.checkpoint_every == 0 and done < spec.steps:
+                path = (
+                    save_state(job.states, done, model, stepper.optimizer) if training.group.leads else None
+                )
+                for callback in callbacks:
+                    callback.on_checkpoint(training, done, path)
+    return done
+
+
+def _leave(training: Training, status: TrialStatus) -> None:
+    """Record a trial that ends before its last step because the driver ordered so."""
+    job = training.job
+    if training.journal is not None:
+        status.state = "stopped" if training.order == "stop" else "partial"
+        if training.order == "stop":
+            remove_states(job.states)
+        status.write(job.folder)
+        training.journal.status("KILLED")
+    training.report(f"{job.label}: {status.state} at step {status.steps}")
+
+
+def _fail(
+    training: Training, callbacks: Sequence[Callback], status: TrialStatus, error: BaseException
+) -> None:
+    """Say how the trial ended; nothing that goes wrong here hides `error`."""
+    text = str(error).split("\n", 1)[0] or type(error).__name__
+    status.state, status.error = "failed", text
+    for callback in callbacks:
+        with contextlib.suppress(Exception):
+            callback.on_error(training, error)
+    if training.journal is not None:
+        status.write(training.job.folder)
+        training.journal.status("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED", text)

@@ -8,24 +8,23 @@ from amc_models.albef import Albef
 from amc_models.errors import InputError
 from amc_models.tokenizer import Tokenizer
 from amc_models.weights import load_checkpoint
+from amc_platform.data.augmentation import FLIP_OF_PRESET
 from amc_platform.data.loader import LoaderConfig, TrainingLoader
-from amc_platform.data.table import read_rows
-from amc_platform.spec import Experiment
+from amc_platform.data.reader import open_rows
+from amc_platform.spec import Experiment, is_published
 from amc_platform.training.distributed import WorkerGroup
 
 
 def start_model(spec: Experiment) -> Albef:
-    """The network of the checkpoint `start_from`, or random weights that follow from the seed."""
+    """The network of the checkpoint `start_from`, or random weights that follow from the seed.
+
+    A checkpoint folder brings its words; random weights and a published file take those of `vocabulary`.
+    """
     torch.manual_seed(spec.seed)
-    if spec.start_from is not None:
-        return load_checkpoint(spec.start_from, spec.model)
-    tokenizer = _vocabulary(spec.vocabulary)
-    size = len(tokenizer.vocabulary)
-    if size != spec.model.vocabulary_size:
-        raise InputError(
-            f"model.vocabulary_size: {spec.model.vocabulary_size}, but {spec.vocabulary} has {size} entries"
-        )
-    return Albef(spec.model, tokenizer)
+    if spec.start_from is None:
+        return Albef(spec.model, _vocabulary(spec.vocabulary))
+    vocabulary = _vocabulary(spec.vocabulary) if is_published(spec.start_from) else None
+    return load_checkpoint(spec.start_from, spec.model, vocabulary=vocabulary)
 
 
 def _vocabulary(name: str) -> Tokenizer:
@@ -44,7 +43,7 @@ def mask_token_id(model: Albef) -> int:
 def make_loader(spec: Experiment, model: Albef, group: WorkerGroup) -> TrainingLoader:
     """Batches of the training split for this worker."""
     data = spec.data
-    rows = read_rows(
+    rows = open_rows(
         data.table, splits=set(data.splits), kinds=None if data.kinds is None else set(data.kinds)
     )
     config = LoaderConfig(
@@ -53,11 +52,15 @@ def make_loader(spec: Experiment, model: Albef, group: WorkerGroup) -> TrainingL
         image_size=spec.model.image_size,
         mask_size=spec.model.mask_size,
         max_tokens=min(data.max_tokens, spec.model.max_positions),
-        flip=data.flip,
+        preset=data.preset,
+        flip=data.flip or FLIP_OF_PRESET[data.preset],
         regions=data.regions,
+        empty_regions=data.empty_regions,
         mask_words=spec.objective.mask_words,
         false_negatives=spec.objective.false_negatives,
         seed=spec.seed,
+        threads=data.loader_workers,
+        pin_memory=group.device.type == "cuda",
     )
     return TrainingLoader(rows, _tokenizer(model), config, group.rank, group.size)
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from amc_models.batch import Batch
 from amc_models.objectives.total import Objectives
+from amc_models.precision import autocast, fast_cpu_matmul
 from amc_platform.spec.schema import TrainingSpec
 from amc_platform.training.distributed import WorkerGroup
 from amc_platform.training.optimizer import learning_rate, make_optimizer
@@ -22,14 +23,18 @@ class Stepper:
     seed: int
 
     def __post_init__(self) -> None:
-        self.objectives.to(self.group.device).train()
-        self.optimizer = make_optimizer(self.objectives.model, self.spec.lr, self.spec.weight_decay)
+        model = self.objectives.to(self.group.device).train().model
+        model.checkpoint_activations(self.spec.activation_checkpointing)
+        if self.spec.compile_image_encoder:
+            model.compile_image_encoder()
+        self.optimizer = make_optimizer(model, self.spec.lr, self.spec.weight_decay)
         self.rate = 0.0
         self._trainable = [p for p in self.objectives.parameters() if p.requires_grad]
         config = self.objectives.config
         everything = min(config.itc, config.itm, config.mlm) > 0
         self._wrapped: nn.Module = self.group.wrap(self.objectives, all_parameters_used=everything)
 
+    @fast_cpu_matmul()
     def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Train on `batch` as step number `step` (from 0); the losses of this rank, detached.
 
@@ -37,7 +42,9 @@ class Stepper:
         """
         torch.manual_seed(_mix(self.seed, step, self.group.rank))
         self.rate = self._set_learning_rate(step)
-        losses: dict[str, Tensor] = self._wrapped(batch.to(self.group.device), self.distillation(step))
+        batch = batch.to(self.group.device)
+        with autocast(self.group.device, self.spec.precision):
+            losses: dict[str, Tensor] = self._wrapped(batch, self.distillation(step))
         self.optimizer.zero_grad(set_to_none=True)
         losses["total"].backward()
         if self.spec.clip_norm is not None:
@@ -47,8 +54,7 @@ class Stepper:
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _set_learning_rate(self, step: int) -> float:
-        spec = self.spec
-        rate = learning_rate(step, spec.steps, spec.lr, spec.lr_min, spec.warmup_steps)
+        rate = learning_rate(step, self.spec)
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = rate
         return rate

@@ -5,11 +5,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Self
 
+from amc_platform.evaluation.protocol import Protocol
 from amc_platform.files import write_json
 from amc_platform.spec import Experiment, evaluation_identity
 
-CODE_FORMAT = "1"
+CODE_FORMAT = "2"
 """Raised when equal specs start to give other weights; finished trials of older formats are not reused."""
+
+TrialState = Literal["done", "trained", "stopped", "failed", "partial", "new"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class TrialJob:
     experiment: Experiment
     identity: str
     folder: Path
-    protocol_hash: str
+    protocol: Protocol
 
     @property
     def label(self) -> str:
@@ -38,12 +41,34 @@ class TrialJob:
         """Folder of the states an interrupted training continues from."""
         return self.folder / "checkpoints"
 
+    @property
+    def order(self) -> Path:
+        """File in which the driver says that training is to end before its last step (see orders.py)."""
+        return self.folder / "order"
+
+    @property
+    def steps_saved(self) -> int:
+        """Steps after which the newest of these states was saved, 0 where there is none."""
+        return max(
+            (int(path.stem.removeprefix("step-")) for path in self.states.glob("step-*.pt")), default=0
+        )
+
+    @property
+    def best(self) -> Path:
+        """Checkpoint folder of the weights of the best validation; missing where none was made."""
+        return self.folder / "best"
+
+    def logs(self, steps: int) -> bool:
+        """Whether the losses are recorded after `steps` steps; by their number, so that a continued run agrees."""
+        spec = self.experiment.training
+        return steps % spec.log_every == 0 or steps == spec.steps
+
     def evaluation(self, split: str) -> Path:
         """Folder of the hits and the gallery of a split; another protocol is another folder."""
         return (
             self.folder
             / "evaluations"
-            / f"{split}-{evaluation_identity(self.identity, self.protocol_hash, split)}"
+            / f"{split}-{evaluation_identity(self.identity, self.protocol.hash, split)}"
         )
 
     @property
@@ -59,23 +84,33 @@ class TrialJob:
         return [s for s in wanted.splits if not all((self.evaluation(s) / need).exists() for need in needs)]
 
     @property
-    def done(self) -> bool:
-        """Trained and evaluated."""
-        return self.trained and not self.missing_splits
+    def adopted(self) -> Path:
+        """File that says of which run the evaluations were fetched; the weights stayed there."""
+        return self.folder / "adopted.json"
 
     @property
-    def state(self) -> Literal["done", "trained", "partial", "new"]:
+    def done(self) -> bool:
+        """Trained and evaluated, here or where it was adopted from."""
+        return (self.trained or self.adopted.is_file()) and not self.missing_splits
+
+    @property
+    def state(self) -> TrialState:
         """How far the trial came, as `amc plan` says it."""
+        if self.done:
+            return "done"
         if self.trained:
-            return "trained" if self.missing_splits else "done"
-        return "partial" if any(self.states.glob("step-*.pt")) else "new"
+            return "trained"
+        ended = TrialStatus.read(self.folder).state
+        if ended in ("stopped", "failed"):
+            return ended
+        return "partial" if self.steps_saved else "new"
 
 
 @dataclass
 class TrialStatus:
     """What happened to a trial; kept in `status.json`."""
 
-    state: Literal["running", "finished", "failed"] = "running"
+    state: Literal["running", "finished", "failed", "stopped", "partial"] = "running"
     steps: int = 0
     train_seconds: float = 0.0
     world_sizes: tuple[tuple[int, int], ...] = ()

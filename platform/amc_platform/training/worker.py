@@ -1,7 +1,7 @@
-"""Ray Train around the loop: one worker group trains all trials of a plan, one after the other.
+"""Ray Train around the loop: worker groups that are given trials, one after the other.
 
-Starting a group costs 20 to 40 s, so it is not paid for each trial. The loop keeps its own checkpoints on shared
-storage; Ray restarts the group when a worker dies, and a new driver continues from the same files.
+The loop keeps its own checkpoints on shared storage; Ray restarts a group when a worker dies, and a new driver
+continues from the same files.
 """
 
 import logging
@@ -9,55 +9,33 @@ import os
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from amc_models.errors import InputError
 from amc_platform.files import write_text
 from amc_platform.spec import ClusterSpec
-from amc_platform.training.trial import TrialJob
+from amc_platform.training.lane import Lane
 
 
-@dataclass(frozen=True)
-class WorkerTask:
-    """What every worker receives."""
+def work(lane: Lane, cluster: ClusterSpec) -> None:
+    """Do what `lane` is given in one worker group, until it is closed. Blocks; a group is a thread of its driver.
 
-    jobs: tuple[TrialJob, ...]
-    progress: Path
-    """File that rank 0 appends lines to, for people to read."""
-
-    @property
-    def fault(self) -> Path:
-        """File in which a worker leaves the message of an InputError."""
-        return self.progress.with_suffix(".fault")
-
-
-def train_on_ray(jobs: Sequence[TrialJob], cluster: ClusterSpec, progress: Path) -> None:
-    """Train and evaluate `jobs` in one worker group. Blocks until all are done.
-
-    Raises InputError for what the user has to mend (a diverged loss, an unreadable image, more workers than the
-    cluster can hold), RuntimeError when the group failed more often than `cluster.max_failures` allows.
+    Raises InputError for what the user has to mend (an unreadable image), RuntimeError when the group failed more
+    often than `cluster.max_failures` allows. A loss that diverges ends its trial only.
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    task = WorkerTask(tuple(jobs), progress)
-    task.fault.unlink(missing_ok=True)
-    with _ray(cluster), tempfile.TemporaryDirectory(prefix="amc-ray-train-") as storage:
-        _check_resources(cluster)
-        resources = {"CPU": cluster.cpus_per_worker}
-        if cluster.gpus_per_worker:
-            resources["GPU"] = cluster.gpus_per_worker
+    with tempfile.TemporaryDirectory(prefix="amc-ray-train-") as storage:
         trainer = TorchTrainer(
             _worker,
-            train_loop_config={"task": task},
+            train_loop_config={"lane": lane},
             scaling_config=ScalingConfig(
                 num_workers=cluster.workers,
                 use_gpu=cluster.gpus_per_worker > 0,
-                resources_per_worker=resources,
+                resources_per_worker=_resources_of_worker(cluster),
             ),
             # A fresh name: under an old one Ray would resume from its own snapshot and skip the loop.
             run_config=RunConfig(
@@ -69,42 +47,53 @@ def train_on_ray(jobs: Sequence[TrialJob], cluster: ClusterSpec, progress: Path)
         try:
             trainer.fit()
         finally:
-            if task.fault.exists():
-                raise InputError(task.fault.read_text(encoding="utf-8"))
+            if lane.fault.exists():
+                raise InputError(lane.fault.read_text(encoding="utf-8"))
 
 
 def _worker(config: dict[str, Any]) -> None:
     """Runs on every worker. No restart mends an InputError, so a group that is restarted after one leaves at once."""
+    from amc_platform.training.callbacks.losses import DivergedError
     from amc_platform.training.distributed import WorkerGroup
     from amc_platform.training.loop import run_trial
 
-    task: WorkerTask = config["task"]
-    if task.fault.exists():
+    lane: Lane = config["lane"]
+    if lane.fault.exists():
         return
     group = WorkerGroup.current()
-
-    def report(line: str) -> None:
-        if group.leads:
-            with task.progress.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
-
-    try:
-        for job in task.jobs:
+    report = lane.report if group.leads else _silent
+    number = group.gather(lane.first_open)[0]
+    while (job := lane.receive(number)) is not None:
+        error = ""
+        try:
             run_trial(job, group, report)
-    except InputError as error:
-        # The other ranks may be waiting for this one: the failure ends them too.
-        write_text(task.fault, str(error))
-        raise
+        except DivergedError as diverged:
+            error = str(diverged)
+        except InputError as fault:
+            # The other ranks may be waiting for this one: the failure ends them too.
+            write_text(lane.fault, str(fault))
+            raise
+        if group.leads:
+            lane.finish(number, error)
+        number += 1
+
+
+def _silent(_: str) -> None:
+    """What ranks other than 0 say to people."""
 
 
 @contextmanager
-def _ray(cluster: ClusterSpec) -> Iterator[None]:
-    """A Ray to work in: the one at `cluster.address`, one that this process already joined, or a new local one."""
+def ray_session(cluster: ClusterSpec) -> Iterator[None]:
+    """A Ray to work in: the one at `cluster.address`, one that this process already joined, or a new local one.
+
+    Raises InputError where there is none at the address, or it can never hold one trial.
+    """
     # An editable install or a plain checkout is imported as it is; Ray would else copy the working directory around.
     os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "0")
     import ray
 
     if ray.is_initialized():
+        _check_resources(cluster)
         yield
         return
     try:
@@ -120,9 +109,36 @@ def _ray(cluster: ClusterSpec) -> Iterator[None]:
             f"cluster.address: no Ray at {cluster.address} ({error}); start it, or leave the field out"
         ) from error
     try:
+        _check_resources(cluster)
         yield
     finally:
         ray.shutdown()
+
+
+def groups_that_fit(cluster: ClusterSpec) -> int:
+    """How many worker groups the whole cluster holds at a time."""
+    import ray
+
+    there = ray.cluster_resources()
+    return int(min(there.get(name, 0) // amount for name, amount in _resources(cluster).items()))
+
+
+def room_for_another(cluster: ClusterSpec) -> bool:
+    """Whether a worker group could start just now: others may use the cluster too."""
+    import ray
+
+    free = ray.available_resources()
+    return all(free.get(name, 0) >= amount for name, amount in _resources(cluster).items())
+
+
+def _resources_of_worker(cluster: ClusterSpec) -> dict[str, float]:
+    gpus = {"GPU": float(cluster.gpus_per_worker)} if cluster.gpus_per_worker else {}
+    return {"CPU": cluster.cpus_per_worker, **gpus}
+
+
+def _resources(cluster: ClusterSpec) -> dict[str, float]:
+    """Of a whole group. Ray Train's controller takes none, and Tune's trials take none of these."""
+    return {name: cluster.workers * amount for name, amount in _resources_of_worker(cluster).items()}
 
 
 def _local_cpus(cluster: ClusterSpec) -> int:
@@ -134,10 +150,7 @@ def _check_resources(cluster: ClusterSpec, wait_s: float = 10.0) -> None:
     """Refuse at once what the cluster can never place."""
     import ray
 
-    wanted = {
-        "CPU": cluster.workers * cluster.cpus_per_worker,
-        "GPU": cluster.workers * cluster.gpus_per_worker,
-    }
+    wanted = _resources(cluster)
     deadline = time.monotonic() + wait_s
     while True:
         there = ray.cluster_resources()

@@ -1,4 +1,4 @@
-"""`amc prepare`: a dataset becomes a grounding table."""
+"""`amc prepare scenes`: the embedded dataset."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,15 +10,7 @@ from amc_platform.cli import console
 if TYPE_CHECKING:
     from amc_platform.data.table import TableInfo
 
-app = typer.Typer(no_args_is_help=True, help="Turn a dataset into a grounding table.")
 
-
-@app.callback()
-def prepare() -> None:
-    """Keep `scenes` a word of its own while it is the only dataset."""
-
-
-@app.command()
 def scenes(
     out: Annotated[Path, typer.Option("--out", help="The table to write, a .parquet file.")],
     train: Annotated[int, typer.Option(help="Images to train on.")] = 4000,

@@ -1,0 +1,142 @@
+"""Attention: lean, or written out where its probabilities or a second derivative are wanted."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from amc_models.precision import multiplies_with_onednn, widened
+from amc_models.recomputation import recomputed
+
+SLICE = 4 * 2**20
+"""Probabilities computed at a time on a CPU; a block above 32 MiB would be taken from the system anew each time."""
+
+AttentionTap = Callable[[Tensor], Tensor]
+"""Receives the attention probabilities and gives back those to go on with, so that they become a node of the graph."""
+
+
+class KeysValues(NamedTuple):
+    """Keys and values of an attention; of a cross attention, computed once an image and shared by its phrases."""
+
+    keys: Float[Tensor, "sequences heads tokens head_width"]
+    values: Float[Tensor, "sequences heads tokens head_width"]
+    sequence: Int[Tensor, " pairs"] | None = None
+    """Sequence of each pair, where pairs do not follow their sequences in order."""
+
+    def of(self, sequence: Int[Tensor, " pairs"]) -> "KeysValues":
+        """For pairs that belong to these sequences; copied for each pair only while it is attended to."""
+        return KeysValues(self.keys, self.values, sequence)
+
+    def per_pair(self) -> "KeysValues":
+        """With a copy for each pair, where pairs name their sequences."""
+        if self.sequence is None:
+            return self
+        return KeysValues(_rows(self.keys, self.sequence), _rows(self.values, self.sequence))
+
+
+def _rows(tensor: Tensor, index: Int[Tensor, " pairs"]) -> Tensor:
+    # An embedding lookup: its backward adds whole rows, several times faster on a CPU than that of index_select.
+    return F.embedding(index, tensor.flatten(1)).unflatten(1, tensor.shape[1:])
+
+
+class SelfOrCrossAttention(nn.Module):
+    """softmax(QK'/sqrt(d) + mask)V over heads; keys and values from `source_width` wide tokens."""
+
+    def __init__(self, width: int, heads: int, source_width: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(source_width, width)
+        self.value = nn.Linear(source_width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def _split(self, tokens: Tensor) -> Tensor:
+        return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def keys_values(self, source: Float[Tensor, "sequences tokens source_width"]) -> KeysValues:
+        """Keys and values of `source`, split into heads."""
+        # Contiguous once, or every product with them would make and keep a copy of its own.
+        return KeysValues(
+            self._split(self.key(source)).contiguous(), self._split(self.value(source)).contiguous()
+        )
+
+    def forward(
+        self,
+        hidden: Float[Tensor, "pairs queries width"],
+        source: KeysValues,
+        mask: Bool[Tensor, "pairs keys"] | None,
+        *,
+        lean: bool,
+        tap: AttentionTap | None = None,
+    ) -> Float[Tensor, "pairs queries width"]:
+        """Attend; `lean` attention has no second derivative, and a `tap` needs the probabilities.
+
+        With fewer sequences in `source` than pairs, each of its sequences serves pairs / sequences consecutive pairs;
+        their queries are laid behind each other. A tap still sees `pairs heads queries tokens`.
+        """
+        pairs = len(hidden)
+        sequences = len(source.keys) if source.sequence is None else pairs
+        query = self._split(self.query(hidden.reshape(sequences, -1, hidden.shape[2])))
+        if lean and tap is None:
+            attended = lean_attention(query, source, mask, self.dropout.p if self.training else 0.0)
+        else:
+            keys, values, _ = source.per_pair()
+            probabilities = _probabilities(query, keys, mask)
+            if tap is not None:
+                per_pair = probabilities.unflatten(2, (pairs // sequences, -1)).transpose(1, 2).flatten(0, 1)
+                probabilities = tap(per_pair).unflatten(0, (sequences, -1)).transpose(1, 2).flatten(2, 3)
+            attended = self.dropout(probabilities) @ values
+        return attended.transpose(1, 2).reshape(hidden.shape)
+
+
+def lean_attention(
+    query: Float[Tensor, "sequences heads queries head_width"],
+    source: KeysValues,
+    mask: Bool[Tensor, "sequences tokens"] | None = None,
+    dropout: float = 0.0,
+) -> Float[Tensor, "sequences heads queries head_width"]:
+    """Attention of which neither probabilities nor copied keys are kept for the backward pass.
+
+    By torch's fused kernel where that is the faster one; elsewhere written out and computed twice. On a CPU the kernel
+    knows no dropout, takes twice as long in bfloat16, and cuts products into blocks too small for oneDNN.
+    """
+    fused = query.is_cuda or not (dropout or query.dtype == torch.bfloat16 or multiplies_with_onednn())
+
+    def attend(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        keys, values, _ = KeysValues(keys, values, source.sequence).per_pair()
+        if not fused:
+            return _written_out(query, keys, values, mask, dropout)
+        seen = None if mask is None else mask[:, None, None, :]
+        return F.scaled_dot_product_attention(query, keys, values, attn_mask=seen, dropout_p=dropout)
+
+    if fused and source.sequence is None:
+        return attend(query, source.keys, source.values)
+    return recomputed(attend, query, source.keys, source.values)
+
+
+def _written_out(
+    query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, dropout: float
+) -> Float[Tensor, "sequences heads queries head_width"]:
+    """A slice of the sequences at a time, where all their probabilities would be too large a block of memory."""
+    count, heads, queries, _ = query.shape
+    size = max(1, SLICE // (heads * queries * keys.shape[2]))
+    masks = [None] * count if mask is None else mask.split(size)
+    slices = zip(query.split(size), keys.split(size), values.split(size), masks, strict=False)
+    attended = [F.dropout(_probabilities(q, k, m), dropout) @ v for q, k, v, m in slices]
+    return attended[0] if size >= count else torch.cat(attended)
+
+
+def _probabilities(
+    query: Float[Tensor, "sequences heads queries head_width"],
+    keys: Float[Tensor, "sequences heads tokens head_width"],
+    mask: Bool[Tensor, "sequences tokens"] | None,
+) -> Float[Tensor, "sequences heads queries tokens"]:
+    """Attention written out; the softmax never in less than float32."""
+    scores = query / math.sqrt(query.shape[-1]) @ keys.transpose(-1, -2)
+    if mask is not None:
+        scores = scores.masked_fill(~mask[:, None, None, :], -10000.0)
+    return widened(scores).softmax(dim=-1)

@@ -1,0 +1,20 @@
+"""Trading memory for time: what the backward pass computes again instead of keeping it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+
+def recomputed(function: Callable[..., Tensor], *inputs: object, **options: object) -> Tensor:
+    """`function(*inputs, **options)`, of which only tensors among `inputs` are kept; the same dropout both times.
+
+    Recomputation ends with the last tensor that the backward pass wants: a final matrix product is not done twice.
+    Inside of torch.compile nothing is said here: the compiler finds by itself what is cheap to make again.
+    """
+    if not torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return function(*inputs, **options)
+    keep: Any = checkpoint  # torch's own annotation of `function` is wrong
+    return keep(function, *inputs, use_reentrant=False, **options)

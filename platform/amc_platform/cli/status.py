@@ -1,0 +1,74 @@
+"""`amc status`: what runs and how far it is."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from amc_platform.cli.console import print_json, print_table, say
+from amc_platform.cli.plan import JsonOption
+
+if TYPE_CHECKING:
+    from amc_platform.search.status import TrialState
+
+
+def status(
+    place: Annotated[
+        Path, typer.Argument(metavar="[OUTPUT|SPEC]", help="Folder of results, or an experiment file.")
+    ] = Path("runs"),
+    everything: Annotated[
+        bool, typer.Option("--all", help="List trials that ended, and new ones, too.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Print, for each experiment, how many trials are done, and of the others how far they are."""
+    from amc_platform.search.status import summary
+
+    found = _states(place)
+    if as_json:
+        print_json(
+            {"place": str(place), "experiments": summary(found), "trials": [asdict(one) for one in found]}
+        )
+        return
+    for experiment, counts in summary(found).items():
+        said = ", ".join(f"{number} {state}" for state, number in counts.items())
+        unsent = sum(one.unsent for one in found if one.experiment == experiment)
+        later = f"; {unsent} not wholly sent, which `amc track replay` does" if unsent else ""
+        say(f"{experiment}: {said}{later}")
+    shown = [one for one in found if everything or one.state not in ("done", "stopped", "new")]
+    if shown:
+        print_table(
+            ["trial", "state", "step", "pointing", "seen", "identity"], [_cells(one) for one in shown]
+        )
+    for one in shown:
+        if one.error:
+            say(f"{one.trial}: {one.error}")
+
+
+def _states(place: Path) -> "list[TrialState]":
+    from amc_models.errors import InputError
+    from amc_platform.search.status import states, states_of
+
+    if place.suffix in (".yaml", ".yml"):
+        from amc_platform.search.plan import make_plan
+
+        return states_of(make_plan(place))
+    if not (found := states(place)):
+        raise InputError(
+            f"{place}: no experiment was run there; name the folder `output` of a spec, or the spec"
+        )
+    return found
+
+
+def _cells(one: "TrialState") -> list[str]:
+    pointing = "" if one.pointing is None else f"{one.pointing:.1f}"
+    seen = "" if one.seen_s is None else _age(one.seen_s)
+    return [one.trial, one.state, f"{one.step}/{one.steps}", pointing, seen, one.identity]
+
+
+def _age(seconds: float) -> str:
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"

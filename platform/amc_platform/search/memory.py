@@ -1,0 +1,159 @@
+"""How much memory a worker of a trial needs, counted without making a single number.
+
+The network is built on torch's meta device, where tensors have shapes and no content, and the passes of a training step
+run on it; what autograd would keep for the backward pass is added up. Counted are, a worker:
+
+- weights, queues and momentum copies (float32);
+- gradients, AdamW's two moments (float32), and with several workers the buckets in which gradients travel;
+- activations: image encoder, text layers, the fusion of positive pairs with their heatmap's second derivative, of two
+  negatives a pair, and of masked texts with the vocabulary's logits; in bfloat16 half as much.
+
+Not counted: what the allocator loses, kernels' workspace, CUDA itself (about 0.5 GiB) and batches in the loader. Texts
+are taken as long as `data.max_tokens` allows, so that it is rather too much.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from amc_models.objectives.config import NoAttentionMask, ObjectiveConfig
+from amc_platform.spec import Experiment
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from amc_models.albef import Albef
+    from amc_models.attention import KeysValues
+
+_FLOAT32 = 4
+_GIB = 2**30
+_SAMPLE = 2
+"""Images with which activations are counted; they are proportional to the number."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of one worker."""
+
+    trainable: int
+    """Weights that are trained; a number, not bytes."""
+    weights: int
+    optimiser: int
+    activations: int
+
+    @property
+    def gib(self) -> float:
+        """All together."""
+        return (self.weights + self.optimiser + self.activations) / _GIB
+
+
+def memory_of(experiment: Experiment) -> Memory:
+    """The memory of each worker of a trial. Imports torch."""
+    import torch
+
+    model = _meta_model(experiment)
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    held = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
+    # Gradient, first and second moment; and a second copy of the gradients in DDP's buckets.
+    optimiser = (3 + (experiment.cluster.workers > 1)) * _FLOAT32 * trainable
+    activations = 0
+    if experiment.training.steps:
+        images = experiment.data.images_per_batch // experiment.cluster.workers
+        with torch.device("meta"):
+            counted = _kept_by_a_step(model, experiment)
+        activations = round(counted * images / _SAMPLE)
+        if experiment.training.precision == "bf16":
+            activations //= 2
+    return Memory(trainable, held, optimiser, activations)
+
+
+def _meta_model(experiment: Experiment) -> "Albef":
+    import torch
+
+    from amc_models.albef import Albef
+
+    with torch.device("meta"):
+        model = Albef(experiment.model).train()
+    model.checkpoint_activations(experiment.training.activation_checkpointing)
+    return model
+
+
+def _kept_by_a_step(model: "Albef", experiment: Experiment) -> int:
+    """Bytes kept for the backward pass by `_SAMPLE` images and their phrases: the passes of Objectives, one by one."""
+    import torch
+
+    from amc_models.gradcam import attention_gradient, heatmap, upsample
+
+    config, objective = experiment.model, experiment.objective
+    pairs = _SAMPLE * experiment.data.phrases_per_image
+    length = min(experiment.data.max_tokens, config.max_positions)
+    image_of_pair = torch.arange(_SAMPLE).repeat_interleave(experiment.data.phrases_per_image)
+    ids, mask = torch.zeros(pairs, length, dtype=torch.long), torch.ones(pairs, length, dtype=torch.bool)
+    cls = torch.zeros(pairs, 1, dtype=torch.long)
+    text = model.text_encoder
+    with _counting(model) as kept:
+        images, features = model.encode_image(torch.zeros(_SAMPLE, 3, config.image_size, config.image_size))
+        keys_values = text.image_keys_values(images)
+        hidden, _ = model.encode_text(ids, mask)
+        of_pairs = [image.of(image_of_pair) for image in keys_values]
+        taps: list[Tensor] = []
+        tap = None if isinstance(objective.amc, NoAttentionMask) else _keeping(taps)
+        logits = model.match(text.fuse(hidden, mask, of_pairs, tap=tap, rows=cls))
+        if not isinstance(objective.amc, NoAttentionMask):
+            gradient = attention_gradient(logits, taps[0], objective.amc.gradient, differentiable=True)
+            upsample(heatmap(taps[0], gradient, mask), config.mask_size).square()
+        for _ in range(2):
+            model.match(text.fuse(hidden, mask, [image.of(image_of_pair) for image in keys_values], rows=cls))
+        if objective.mlm:
+            _predict(model, ids, mask, of_pairs, objective)
+        if objective.itc:
+            # Logits against the queue and their softmax, in both directions.
+            kept["queues"] = 4 * pairs * config.queue_size * features.element_size()
+    return sum(kept.values())
+
+
+def _predict(
+    model: "Albef", ids: "Tensor", mask: "Tensor", images: "list[KeysValues]", objective: ObjectiveConfig
+) -> None:
+    """Masked language modelling: logits of the hidden words only."""
+    text = model.text_encoder
+    states = text.fuse(text.encode(ids, mask), mask, images)
+    hidden = max(1, round(objective.mask_probability * ids.numel()))
+    text.predict_words(states.flatten(0, 1)[:hidden]).log_softmax(-1)
+
+
+def _keeping(taps: "list[Tensor]") -> "Callable[[Tensor], Tensor]":
+    def tap(probabilities: "Tensor") -> "Tensor":
+        taps.append(probabilities)
+        return probabilities
+
+    return tap
+
+
+@contextmanager
+def _counting(model: "Albef") -> "Iterator[dict[object, int]]":
+    """Bytes of every storage that autograd keeps inside, those of the network left out."""
+    import torch
+
+    alive: list[Tensor] = [tensor.detach() for tensor in (*model.parameters(), *model.buffers())]
+    # Tensors without content have no address; the storage object tells them apart while it lives.
+    own = {tensor.untyped_storage()._cdata for tensor in alive}  # pyright: ignore[reportPrivateUsage]
+    kept: dict[object, int] = {}
+
+    def pack(tensor: "Tensor") -> "Tensor":
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:  # pyright: ignore[reportPrivateUsage]
+            kept[storage._cdata] = storage.nbytes()  # pyright: ignore[reportPrivateUsage]
+            alive.append(tensor.detach())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield kept
+
+
+@cache
+def gib_of(experiment_json: str) -> float:
+    """`memory_of(...).gib` of an experiment given as JSON, counted once."""
+    return memory_of(Experiment.model_validate_json(experiment_json)).gib

@@ -1,0 +1,1 @@
+"""What happens beside the steps: one contract, one callback a file, each switched by a field of the spec."""
