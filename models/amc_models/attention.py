@@ -115,7 +115,7 @@ def lean_attention(
 
     if fused and source.sequence is None:
         return attend(query, source.keys, source.values)
-    return recomputed(attend, query, source.keys, source.values)
+    return recomputed(attend, query, source.keys, source.values, dropout=dropout > 0)
 
 
 def _written_out(

@@ -236,7 +236,7 @@ class TextEncoder(nn.Module):
         def run(hidden: Tensor, *image: Any) -> Tensor:
             return layer(hidden, mask, KeysValues(*image) if image else None, **options)
 
-        return recomputed(run, hidden, *(image or ()))
+        return recomputed(run, hidden, *(image or ()), dropout=self.training)
 
     def predict_words(self, hidden: Float[Tensor, "*tokens width"]) -> Float[Tensor, "*tokens vocabulary"]:
         """Vocabulary logits, in full precision; the decoder is tied to the word embedding."""

@@ -63,7 +63,8 @@ def kept_for_backward(model: nn.Module) -> Iterator[dict[int, int]]:
         if storage.data_ptr() not in weights:
             kept[storage.data_ptr()] = storage.nbytes()
             alive.append(tensor.detach())
-        return tensor
+        # The tensor itself would hold the node that keeps it, and neither would ever be freed.
+        return tensor.detach()
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         yield kept
