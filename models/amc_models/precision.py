@@ -1,7 +1,7 @@
 """In which precision a step computes, and which parts of it always keep float32."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any, Literal
 
@@ -19,9 +19,10 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def full_precision(device: torch.device) -> torch.autocast:
+def full_precision(device: torch.device) -> AbstractContextManager[Any]:
     """Inside of `autocast`: what must not be rounded. Its inputs go through `widened`."""
-    return torch.autocast(device.type, enabled=False)
+    # Tensors without content (device meta) are not rounded, and torch has no autocast for them.
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 def widened(tensor: Tensor) -> Tensor:

@@ -84,7 +84,8 @@ def test_a_wrong_field_in_a_trial_is_told_with_its_line(write: Write) -> None:
         ("    - {name: x}\n    - {name: x}\n", "a.yaml:17: search.list.1.name: 'x' names two rows"),
         ("    - {nmae: x}\n", "a.yaml:16: search.list.0.name: missing"),
         ("    - {name: x, sets: {}}\n", "a.yaml:16: search.list.0.sets: no such field; did you mean set?"),
-        ("    - {name: x, set: {cluster.workers: 5}}\n", "data.images_per_batch: 16 images cannot be shared"),
+        ("    - {name: x, set: {cluster.workers: 2}}\n", "a.yaml:16: cluster: a trial cannot change it"),
+        ("    - {name: x, set: {budget.limit: 2}}\n", "a.yaml:16: budget: a trial cannot change it"),
         (
             "    - {name: x, set: {evaluation.validation_images: 5}}\n",
             "a.yaml:16: evaluation.validation_images: no effect",

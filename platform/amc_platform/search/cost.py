@@ -27,7 +27,7 @@ def speed_key(experiment: Experiment) -> str:
             "model": {name: v for name, v in spec["model"].items() if name not in ("preset", "dropout")},
             "objective": {**weights, "amc": spec["objective"]["amc"]["variant"]},
             "training": {name: value for name, value in training.items() if name != "schedule"},
-            "batch": [spec["data"]["images_per_batch"], spec["data"]["phrases_per_image"]],
+            "batch": [spec["data"][name] for name in ("images_per_batch", "phrases_per_image", "max_tokens")],
             "workers": [spec["cluster"][name] for name in ("workers", "cpus_per_worker", "gpus_per_worker")],
         }
     )
@@ -43,13 +43,19 @@ class Speeds:
     """Measured speeds of an output folder, in pairs a second: of finished trials, and of probes."""
 
     def __init__(self, output: Path) -> None:
-        self._trials = output / "trials"
-        self._probes = output / "probes"
+        self._output = output
 
     def known(self) -> dict[str, float]:
         """Speed by key. A finished trial, which trained longer, counts before a probe."""
+        return {**self._read("probes/*.json"), **self.trained()}
+
+    def trained(self) -> dict[str, float]:
+        """Speed by key, of finished trials only."""
+        return self._read("trials/*/ledger.json")
+
+    def _read(self, pattern: str) -> dict[str, float]:
         speeds: dict[str, float] = {}
-        for path in (*self._probes.glob("*.json"), *self._trials.glob("*/ledger.json")):
+        for path in self._output.glob(pattern):
             try:
                 record = Record.of(path.read_text(encoding="utf-8"))
             except (OSError, ValueError):
@@ -61,7 +67,7 @@ class Speeds:
     def keep(self, key: str, speed: float) -> None:
         """Keep what a probe measured."""
         record = Record("", "", "done", "", 0.0, speed=speed, speed_key=key)
-        write_text(self._probes / f"{key}.json", record.text())
+        write_text(self._output / "probes" / f"{key}.json", record.text())
 
 
 @dataclass(frozen=True)

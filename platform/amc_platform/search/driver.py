@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -10,9 +10,10 @@ from pathlib import Path
 from amc_platform.data.prepare import Progress, prepare
 from amc_platform.evaluation.protocol import Protocol
 from amc_platform.files import Lock
-from amc_platform.search.cost import Cost, Speeds, check_budget
+from amc_platform.search.cost import check_budget
 from amc_platform.search.crew import Crew, Tell
 from amc_platform.search.dispatch import Dispatcher
+from amc_platform.search.estimate import cost_of
 from amc_platform.search.ledger import Ledger
 from amc_platform.search.overview import Overview, Watcher
 from amc_platform.search.plan import Plan, Row, make_plan
@@ -137,24 +138,6 @@ def carry_out(
     if failure and (not search.tuned or not after.finished.rows):
         raise failure
     return after
-
-
-def cost_of(plan: Plan) -> Cost:
-    """Of what is still to be run, as far as it is known; stopping would make it less."""
-    speeds = Speeds(plan.experiment.output).known()
-    to_come = plan.unproposed * max(1, len(plan.experiment.search.seeds))
-    return Cost.total(
-        [
-            *(job_cost(job, speeds) for job in plan.pending),
-            *[Cost.of(plan.experiment, 0, speeds)] * to_come,
-        ]
-    )
-
-
-def job_cost(job: TrialJob, speeds: Mapping[str, float]) -> Cost:
-    """Of training what is missing of one trial."""
-    steps = job.experiment.training.steps
-    return Cost.of(job.experiment, steps if job.done or job.trained else job.steps_saved, speeds)
 
 
 def _until_done(conductor: Conductor, dispatcher: Dispatcher, watch: Callable[[], None]) -> None:

@@ -15,10 +15,10 @@ are taken as long as `data.max_tokens` allows, so that it is rather too much.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING
 
 from amc_models.objectives.config import NoAttentionMask, ObjectiveConfig
+from amc_platform.search.cost import speed_key
 from amc_platform.spec import Experiment
 
 if TYPE_CHECKING:
@@ -153,7 +153,19 @@ def _counting(model: "Albef") -> "Iterator[dict[object, int]]":
         yield kept
 
 
-@cache
-def gib_of(experiment_json: str) -> float:
-    """`memory_of(...).gib` of an experiment given as JSON, counted once."""
-    return memory_of(Experiment.model_validate_json(experiment_json)).gib
+def gib_of(experiment: Experiment) -> float:
+    """`memory_of(...).gib`, counted once for all trials of the same shape."""
+    amc = experiment.objective.amc
+    shape = (
+        speed_key(experiment),
+        experiment.model,
+        experiment.objective.mask_probability,
+        None if isinstance(amc, NoAttentionMask) else amc.gradient,
+        experiment.training.steps > 0,
+    )
+    if shape not in _COUNTED:
+        _COUNTED[shape] = memory_of(experiment).gib
+    return _COUNTED[shape]
+
+
+_COUNTED: dict[object, float] = {}

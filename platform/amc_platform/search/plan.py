@@ -25,7 +25,7 @@ from amc_platform.spec.factors import Values
 from amc_platform.training.trial import CODE_FORMAT, TrialJob
 
 UNKNOWN = "unknown"
-"""Data hash of a table that is not made yet."""
+"""Hash of a table or a checkpoint that is not there yet; and how the identities begin that depend on it."""
 
 
 _local_folder = cache(local_folder)
@@ -89,8 +89,8 @@ def make_plan(spec: Path, overrides: Sequence[str] = (), *, outline: bool = Fals
     """Expand `spec` and look up what is done.
 
     While the table is missing, identities cannot be known and every trial counts as new. Raises InputError for a
-    wrong spec and, unless only an `outline` is wanted, for a missing checkpoint, or a missing table that nothing says
-    how to make.
+    wrong spec and, unless only an `outline` is wanted, for a missing checkpoint or vocabulary, or a missing table that
+    nothing says how to make.
     """
     experiment = load_experiment(spec, overrides)
     data = experiment.data
@@ -124,21 +124,23 @@ def _jobs(trials: Sequence[Trial], data_hash: str, outline: bool) -> tuple[Trial
     jobs: dict[str, TrialJob] = {}
     for trial in trials:
         spec = trial.experiment
-        if spec.start_from is not None and not outline:
-            # A registered checkpoint is looked up once, here: its alias may move while others wait to train.
-            spec = spec.model_copy(update={"start_from": _local_folder(spec.start_from)})
         if spec.training.steps == 0 and spec.start_from is not None:
             # Nothing is drawn at random, so all seeds are the same trial.
             spec = spec.model_copy(update={"seed": 0})
+        start_hash: str | None = UNKNOWN
         try:
+            if spec.start_from is not None:
+                # A registered checkpoint is looked up once, here: its alias may move while others wait to train.
+                spec = spec.model_copy(update={"start_from": _local_folder(spec.start_from)})
             start_hash = _hash_of_start(spec)
         except InputError:
             if not outline:
                 raise
-            start_hash = UNKNOWN
         identity = training_identity(
             spec, data_hash=data_hash, start_hash=start_hash, code_format=CODE_FORMAT
         )
+        if UNKNOWN in (data_hash, start_hash):
+            identity = f"{UNKNOWN}-{identity}"
         folder = spec.output / "trials" / identity
         protocol = Protocol.find(spec.evaluation.protocol)
         jobs.setdefault(identity, TrialJob(trial.name, trial.seed, spec, identity, folder, protocol))

@@ -23,6 +23,8 @@ SHARED = {
     "search": "trials do not nest",
     "output": "write it outside of search",
     "tracking": "write it outside of search",
+    "cluster": "write it outside of search",
+    "budget": "write it outside of search",
 }
 
 
