@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from small_experiment import write_experiment
 from tiny import WORDS, tiny_batch, tiny_model
 from torch import distributed
 from torch.multiprocessing.spawn import spawn
@@ -12,12 +14,18 @@ from torch.multiprocessing.spawn import spawn
 from amc_models.batch import Batch
 from amc_models.objectives.config import ObjectiveConfig
 from amc_models.objectives.total import Objectives
+from amc_platform.data.prepare import prepare
+from amc_platform.search.plan import make_plan
 from amc_platform.spec.schema import TrainingSpec
+from amc_platform.training.callbacks.base import Callback, StepEnd, Training
 from amc_platform.training.distributed import WorkerGroup
+from amc_platform.training.loop import run_trial
 from amc_platform.training.step import Stepper
+from amc_platform.training.trial import TrialJob, TrialStatus
 
 pytestmark = pytest.mark.integration
 IMAGES, PER_IMAGE = 16, 2
+WHOLE = ("objective.batch=global", "model.dropout=0.0")
 LAYOUTS = ((1, 1), (2, 1), (4, 1), (2, 2))
 """Workers and accumulation; the first is what the others must equal."""
 
@@ -184,3 +192,43 @@ def test_shares_that_stand_alone_may_be_workers_or_micro_batches(tmp_path: Path)
     assert {name: value for name, value in apart(one, two).items() if value > 1e-10} == {}
     whole = step_of_shares(WorkerGroup.current(), 1, batches)
     assert apart(one, whole)["itm_head.weight"] > 1e-5
+
+
+def job_of(folder: Path, *overrides: str) -> TrialJob:
+    spec = write_experiment(folder, evaluation={"splits": ["test"], "gallery": 2})
+    experiment = make_plan(spec).experiment
+    if not experiment.data.table.is_file():
+        assert experiment.data.prepare is not None
+        prepare(experiment.data.prepare, experiment.data.table, workers=1)
+    (job,) = make_plan(spec, overrides).jobs
+    return job
+
+
+def continued(rank: int, folder: str) -> None:
+    """The second half of a training, on two workers."""
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/more", rank=rank, world_size=2)
+    run_trial(job_of(Path(folder), *WHOLE), WorkerGroup.current())
+    distributed.destroy_process_group()
+
+
+class Killed(Callback):
+    """Ends the process's training after some steps, as a kill does."""
+
+    def on_step_end(self, training: Training, step: StepEnd) -> None:
+        if step.steps == 5:
+            raise RuntimeError("killed")
+
+
+def test_a_training_goes_on_with_another_number_of_workers(tmp_path: Path) -> None:
+    alone = WorkerGroup(0, 1, torch.device("cpu"))
+    (tmp_path / "whole").mkdir()
+    undisturbed, job = job_of(tmp_path / "whole", *WHOLE), job_of(tmp_path, *WHOLE)
+    assert job.identity == undisturbed.identity == job_of(tmp_path, *WHOLE, "cluster.workers=2").identity
+    run_trial(undisturbed, alone)
+    with pytest.raises(RuntimeError, match="killed"):
+        run_trial(job, alone, extra=[Killed()])
+    spawn(continued, args=(str(tmp_path),), nprocs=2)
+    assert TrialStatus.read(job.folder).world_sizes == ((0, 1), (4, 2))
+    ours, wanted = (load_file(j.model / "model.safetensors") for j in (job, undisturbed))
+    assert {name: value for name, value in apart(ours, wanted).items() if value > 1e-5} == {}
