@@ -228,7 +228,7 @@ def test_more_images_asked_for_than_there_are() -> None:
 @pytest.mark.parametrize("false_negatives", ["exclude", "keep"])
 @pytest.mark.parametrize("flip", ["off", "swap"])
 def test_workers_agree_on_the_whole_batch(false_negatives: str, flip: str) -> None:
-    options = {"false_negatives": false_negatives, "flip": flip, "whole_batch": True}
+    options: dict[str, Any] = {"false_negatives": false_negatives, "flip": flip, "whole_batch": True}
     for step in range(4):
         alone = loader(**options).batch(step)
         shares = [loader(rank, 2, **options).batch(step) for rank in range(2)]

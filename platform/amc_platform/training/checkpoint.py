@@ -36,6 +36,10 @@ class Checkpoints:
         self._pool = ThreadPoolExecutor(1, "checkpoint")
         self._pending: Future[None] | None = None
 
+    def prepare(self, model: Albef, optimizer: torch.optim.Optimizer) -> None:
+        """Have memory for the first copy made ready in the background. Called when the optimiser has its moments."""
+        self._pending = self._pool.submit(self._snapshot.reserve, _state(0, model, optimizer))
+
     def save(self, step: int, model: Albef, optimizer: torch.optim.Optimizer) -> float:
         """Begin to write the state after `step` steps; returns the seconds that training had to wait.
 
@@ -44,8 +48,8 @@ class Checkpoints:
         """
         began = time.perf_counter()
         self.wait()
-        state = {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
-        self._pending = self._pool.submit(self._write, step, self._snapshot.take(state))
+        state = self._snapshot.take(_state(step, model, optimizer))
+        self._pending = self._pool.submit(self._write, step, state)
         return time.perf_counter() - began
 
     def wait(self) -> None:
@@ -132,6 +136,10 @@ def remove_states(folder: Path) -> None:
     """Remove all states of a finished training."""
     for path in _saved(folder):
         _remove(path)
+
+
+def _state(step: int, model: Albef, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    return {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
 
 
 def _read_facts(path: Path) -> dict[str, Any]:

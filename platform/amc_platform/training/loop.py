@@ -113,17 +113,19 @@ def _continue(job: TrialJob, group: WorkerGroup, stepper: Stepper, model: Albef)
 
 
 def _steps(
-    training: Training, callbacks: Sequence[Callback], stepper: Stepper, model: Albef, done: int
+    training: Training, callbacks: Sequence[Callback], stepper: Stepper, model: Albef, start: int
 ) -> int:
-    """Train from `done` steps to the last, or until a callback stops it; returns how many steps are done."""
+    """Train from `start` steps to the last, or until a callback stops it; returns how many steps are done."""
     job, spec = training.job, training.job.experiment.training
-    loader = make_loader(job.experiment, model, training.group)
+    done, loader = start, make_loader(job.experiment, model, training.group)
     validation = Validation(job, training.group)
     for callback in callbacks:
         callback.on_train_start(training, model, loader, done)
     with contextlib.closing(Checkpoints(job.states, job.identity, training.group.size)) as checkpoints:
-        for step, batch in enumerate(loader.batches(done, spec.steps), start=done):
+        for step, batch in enumerate(loader.batches(start, spec.steps), start=start):
             losses, done = stepper.step(batch, step), step + 1
+            if done == start + 1 and training.group.leads:
+                checkpoints.prepare(model, stepper.optimizer)
             for callback in callbacks:
                 callback.on_step_end(training, StepEnd(done, batch, losses, stepper.rate, stepper.finite))
             with training.aside():

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +18,18 @@ class Snapshot:
 
     def __init__(self) -> None:
         self._held: dict[str, Tensor] = {}
+
+    def reserve(self, state: dict[str, Any]) -> None:
+        """Have memory for `state` ready, of which only shapes are read: the system gives it at first use, slowly."""
+        for place in self._places(state, ""):
+            place.zero_()
+
+    def _places(self, value: Any, name: str) -> Iterator[Tensor]:
+        if isinstance(value, Tensor):
+            yield self._place(value, name)
+        elif isinstance(value, dict):
+            for key, item in value.items():  # pyright: ignore[reportUnknownVariableType]
+                yield from self._places(item, f"{name}/{key}")
 
     def take(self, state: dict[str, Any]) -> dict[str, Any]:
         """`state` (dictionaries and lists with tensors in them) with copies in the place of tensors."""

@@ -50,14 +50,16 @@ class Losses(Callback):
     def on_step_end(self, training: Training, step: StepEnd) -> None:
         """Take the losses of a step. Raises DivergedError where one was not finite, unless such steps are skipped.
 
-        This is looked at when losses are recorded and before a checkpoint, which never holds what comes after.
+        This is looked at when losses are recorded, and before a checkpoint or a validation, which never see what comes
+        after.
         """
-        spec = training.job.experiment.training
+        spec, validates = training.job.experiment.training, training.job.experiment.evaluation.every
         losses = torch.stack(list(step.losses.values()))
         self._steps.append(_Step(step.steps, step.finite & losses.isfinite().all(), losses))
         self._empty += int((~step.batch.has_region).sum())
         logs = training.job.logs(step.steps)
-        if spec.on_nan == "stop" and (logs or step.steps % spec.checkpoint_every == 0):
+        used = any(step.steps % every == 0 for every in (spec.checkpoint_every, validates) if every)
+        if spec.on_nan == "stop" and (logs or used):
             self._stop_if_diverged(training, list(step.losses))
         if logs:
             self._record(training, step)
