@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import time
+from typing import Any
 
 import numpy as np
 import pytest
