@@ -131,6 +131,10 @@ class TrainingSpec(Section):
         default=None, description="Epochs after which the published schedule reaches lr_min (published: 30)."
     )
     weight_decay: NonNegativeFloat = Field(default=0.02, description="Decoupled weight decay.")
+    accumulation: PositiveInt = Field(
+        default=1,
+        description="Micro-batches a step that each worker trains one after the other; less memory.",
+    )
     clip_norm: PositiveFloat | None = Field(
         default=None, description="Largest gradient norm; null does not clip."
     )
@@ -142,6 +146,11 @@ class TrainingSpec(Section):
     )
     compile_image_encoder: bool = Field(
         default=False, description="Compile the image encoder; half a minute once, then faster steps."
+    )
+    on_nan: Literal["stop", "skip"] = Field(
+        default="stop",
+        description="A step whose losses are not finite ends the training, naming its images, or changes nothing and "
+        "is counted.",
     )
     log_every: PositiveInt = Field(default=20, description="Steps between two records of the losses.")
     checkpoint_every: PositiveInt = Field(default=100, description="Steps between two checkpoints.")
@@ -197,6 +206,10 @@ class ClusterSpec(Section):
     workers: PositiveInt = Field(default=1, description="Processes that train together.")
     cpus_per_worker: PositiveFloat = Field(default=1, description="CPU cores reserved for each.")
     gpus_per_worker: NonNegativeInt = Field(default=0, description="GPUs of each; 0 trains on the CPU.")
+    gradient_precision: Literal["fp32", "bf16"] = Field(
+        default="fp32",
+        description="Arithmetic in which workers average gradients; bf16 sends half the bytes and rounds.",
+    )
     address: Word | None = Field(
         default=None, description="Address of a running Ray cluster; null starts one here."
     )
@@ -267,7 +280,17 @@ class Experiment(Section):
         if images % workers:
             problem = f"{images} images cannot be shared evenly by {workers} workers (cluster.workers)"
             raise refuse("data.images_per_batch", f"{problem}; choose a multiple of {workers}")
+        if images % self.shares:
+            problem = (
+                f"{images} images make no {self.shares} equal micro-batches (workers x training.accumulation)"
+            )
+            raise refuse("data.images_per_batch", f"{problem}; choose a multiple of {self.shares}")
         return self
+
+    @property
+    def shares(self) -> int:
+        """Micro-batches that make a global batch: workers times accumulation."""
+        return self.cluster.workers * self.training.accumulation
 
     @model_validator(mode="after")
     def _search_is_validated(self) -> Self:
