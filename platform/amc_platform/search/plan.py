@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from amc_models.encoder_files import encoder_files
 from amc_models.errors import InputError
 from amc_models.registered import local_folder
 from amc_models.vocabulary import vocabulary_file
@@ -146,7 +147,7 @@ def _jobs(trials: Sequence[Trial], data_hash: str, outline: bool) -> tuple[Trial
 
 
 def _hash_of_start(spec: Experiment) -> str | None:
-    """Content of the checkpoint a training starts from, and of the vocabulary where that brings none."""
+    """Content of the checkpoint or the encoders a training starts from, and of the vocabulary where they bring none."""
     start = spec.start_from
     files: list[Path] = []
     if start is not None:
@@ -157,6 +158,8 @@ def _hash_of_start(spec: Experiment) -> str | None:
             raise InputError(
                 f"start_from: {path} is not there; name a checkpoint's folder or a published file"
             )
+    if start is None:
+        files += encoder_files(spec.model)
     if (start is None or is_published(start)) and spec.vocabulary != "scenes":
         files.append(vocabulary_file(spec.vocabulary))
     stamps = [path.stat() for path in files]

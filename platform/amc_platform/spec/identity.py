@@ -27,8 +27,8 @@ def training_identity(
     `activation_checkpointing` (equal to the last bit with it and without), how batches are drawn (`data` but
     for `table` and `prepare`, for whose content `data_hash` stands, and for `loader_workers` and
     `empty_regions`, which change no batch), `seed`, `cluster.workers` (which worker draws which dropout
-    follows from it), `start_hash` (content of the checkpoint started from; None for random weights, then
-    `vocabulary` counts) and `code_format` (raised when the training code starts to give other weights for
+    follows from it), `start_hash` (content of the checkpoint or of the encoders started from; None for random
+    weights, then `vocabulary` counts) and `code_format` (raised when the training code starts to give other weights for
     equal specs).
 
     With `training.early_stopping`, the validations that it looks at count as well.
@@ -39,7 +39,7 @@ def training_identity(
     spec = to_mapping(experiment)
     return identity(
         {
-            "model": _without(spec["model"], "preset"),
+            "model": _network(spec["model"]),
             "objective": spec["objective"],
             "training": _without(spec["training"], *_TRAINING_UNCOUNTED),
             **_stopping(spec),
@@ -55,6 +55,13 @@ def training_identity(
 def evaluation_identity(training: str, protocol_hash: str, split: str) -> str:
     """Identity of the hits on `split`, under a protocol, of the weights with the identity `training`."""
     return identity({"training": training, "protocol": protocol_hash, "split": split})
+
+
+def _network(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The sizes; a network of timm by name and level. For the files that encoders start from, `start_hash` stands."""
+    vision = model["vision"]
+    timm = {"vision": _without(vision, "weights")} if vision else {}
+    return {**_without(model, "preset", "vision", "text"), **timm}
 
 
 def _stopping(spec: Mapping[str, Any]) -> dict[str, Any]:
