@@ -16,7 +16,7 @@ from amc_models.errors import InputError
 from amc_models.pixels import renormalised
 
 Padding = Literal["same", "symmetric", "none"]
-"""Where strided convolutions look: from their pixel to the right and below, to the left and above, or at it alone."""
+"""Where strided convolutions look: further right and down, further left and up, or neither."""
 
 
 class TimmStem(nn.Module):
@@ -109,9 +109,11 @@ def _level(network: Any, vision: TimmVision, patch_size: int) -> tuple[int, int]
 
 
 def padding_of(network: nn.Module) -> Padding:
-    """How the strided convolutions of a network pad: as TensorFlow's, on both sides alike, or not at all."""
+    """How the strided convolutions of a network pad: as TensorFlow's, on both sides alike, or so that it does not matter."""
     strided = [m for m in network.modules() if isinstance(m, nn.Conv2d) and max(m.stride) > 1]
     if any(isinstance(convolution, Conv2dSame) for convolution in strided):
         return "same"
+    # A shortcut through an even pool is centred, and moves what the convolutions beside it shift nearly back.
+    centred = any(isinstance(m, nn.AvgPool2d) and m.stride in (2, (2, 2)) for m in network.modules())
     overlapping = any(convolution.kernel_size > convolution.stride for convolution in strided)
-    return "symmetric" if overlapping else "none"
+    return "symmetric" if overlapping and not centred else "none"

@@ -56,9 +56,10 @@ def _write(path: Path, state: Mapping[str, Tensor]) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m amc_models.packaged FOLDER")
     try:
-        (folder,) = map(Path, sys.argv[1:])
-        write_image_encoder(folder / "tf_efficientnet_lite0.safetensors")
-        write_text_encoder(folder / "minilm")
-    except (InputError, ValueError) as error:
-        sys.exit(f"{error or 'usage: python -m amc_models.packaged FOLDER'}")
+        write_image_encoder(Path(sys.argv[1]) / "tf_efficientnet_lite0.safetensors")
+        write_text_encoder(Path(sys.argv[1]) / "minilm")
+    except InputError as error:
+        sys.exit(f"amc: {error}")

@@ -11,7 +11,7 @@ from amc_models.encoder_files import encoder_files
 from amc_models.errors import InputError
 from amc_models.registered import local_folder
 from amc_models.vocabulary import vocabulary_file
-from amc_platform.data.table import read_info
+from amc_platform.data.table import is_table, read_info
 from amc_platform.evaluation.protocol import Protocol
 from amc_platform.search.proposals import Proposals
 from amc_platform.spec import (
@@ -95,11 +95,11 @@ def make_plan(spec: Path, overrides: Sequence[str] = (), *, outline: bool = Fals
     """
     experiment = load_experiment(spec, overrides)
     data = experiment.data
-    if not data.table.is_file() and data.prepare is None and not outline:
+    if not is_table(data.table) and data.prepare is None and not outline:
         raise InputError(
             f"{spec}: data.table: {data.table} is not there; make it with `amc prepare`, or set data.prepare"
         )
-    data_hash = read_info(data.table).content_hash if data.table.is_file() else UNKNOWN
+    data_hash = read_info(data.table).content_hash if is_table(data.table) else UNKNOWN
     proposals = Proposals.of(experiment) if experiment.search.optuna else None
     points = proposals.points if proposals else []
     rows: dict[str, list[Trial]] = {}

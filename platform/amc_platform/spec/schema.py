@@ -1,7 +1,7 @@
 """What a spec may say: one frozen model a section, every field described, nothing unknown accepted."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     Field,
@@ -57,11 +57,45 @@ class ScenesSource(Section):
         return self
 
 
+class Flickr30kSource(Section):
+    """Flickr30k Entities from its raw files, made when the table is not there yet; all paths are folders."""
+
+    source: Literal["flickr30k-entities"] = Field(description="Name of the data set.")
+    raw: AbsolutePath = Field(
+        description="Folder of the lists of splits (train.txt, ...), relative to the working directory."
+    )
+    annotations: AbsolutePath | None = Field(
+        default=None, description="Folder of Annotations/ and Sentences/; null for raw."
+    )
+    images: AbsolutePath | None = Field(
+        default=None, description="Folder of the photos (<id>.jpg); null for flickr30k-images below raw."
+    )
+    splits: Words = Field(default=["train", "val", "test"], description="Splits that the table holds.")
+    only_present: bool = Field(
+        default=False, description="Leave out and count images whose photo is not there; false rejects them."
+    )
+    image_size: PositiveInt | None = Field(
+        default=None, description="Longest edge of a stored photo, in pixels; null stores the files as they are."
+    )
+    quality: int | None = Field(
+        default=None, ge=1, le=100, description="JPEG quality of stored photos, with image_size; null for 90."
+    )
+
+    @model_validator(mode="after")
+    def _quality_has_effect(self) -> Self:
+        if self.quality is not None and self.image_size is None:
+            raise refuse("quality", "no effect while image_size is null; remove it or set that")
+        return self
+
+
+DataSource = Annotated[ScenesSource | Flickr30kSource, Field(discriminator="source")]
+
+
 class DataSpec(Section):
     """The grounding table and how batches are drawn from it."""
 
     table: AbsolutePath = Field(description="Grounding table (.parquet), relative to the working directory.")
-    prepare: ScenesSource | None = Field(
+    prepare: DataSource | None = Field(
         default=None, description="How to make the table where it is missing."
     )
     splits: Words = Field(default=["train"], description="Splits that are trained on.")
