@@ -24,7 +24,7 @@ class TimmVision(BaseModel):
     weights: str | None = Field(
         default=None,
         min_length=1,
-        description="File of its weights (.safetensors, .pth), relative to the working directory; null for random ones.",
+        description="File of its weights (.safetensors, .pth), relative to the working directory; null: random.",
     )
     out_index: int = Field(
         default=-1, description="Level whose feature map becomes tokens, from 0; -1 is the last and coarsest."

@@ -8,7 +8,13 @@ from torch import Tensor
 REPEATS = (1, 2, 2, 3, 3, 4, 1)
 """Blocks of each stage of lite0; the package counts them through."""
 _BLOCK = re.compile(r"_blocks\.(\d+)\._(\w+)\.(.+)")
-_ENDS = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+_ENDS = {
+    "_conv_stem": "conv_stem",
+    "_bn0": "bn1",
+    "_conv_head": "conv_head",
+    "_bn1": "bn2",
+    "_fc": "classifier",
+}
 _EXPANDING = {
     "expand_conv": "conv_pw",
     "bn0": "bn1",

@@ -32,7 +32,7 @@ def text_config_file(folder: Path) -> Path:
     path = folder / "config.json"
     if not path.is_file():
         raise InputError(
-            f"model.text.transformers: {path} is not there; name a folder with config.json, {TEXT_WEIGHTS[0]} and vocab.txt"
+            f"model.text.transformers: {path} is not there; name a folder with it, {TEXT_WEIGHTS[0]} and vocab.txt"
         )
     return path
 

@@ -48,7 +48,7 @@ def load_encoders(model: Albef) -> None:
 
 
 def load_image_weights(model: Albef, file: Path) -> None:
-    """Fill the timm network from `file`, its whole state dict by timm's names; layers above the level are not needed."""
+    """Fill the timm network from `file`, its state dict by timm's names; layers above the level may be missing."""
     assert model.config.vision is not None
     stem: Any = model.visual_encoder.patch_embed
     assert isinstance(stem, TimmStem)
@@ -92,11 +92,15 @@ def _check_sizes(file: Path, config: AlbefConfig) -> int:
             for theirs, ours in SIZES.items()
             if stated[theirs] != getattr(config, ours)
         ]
-        others = [f"{key} is {stated[key]!r}" for key, value in FIXED.items() if stated.get(key, value) != value]
+        others = [
+            f"{key} is {stated[key]!r}" for key, value in FIXED.items() if stated.get(key, value) != value
+        ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file}: not the config of a BERT ({error!r}); give its own folder") from error
     if others:
-        raise InputError(f"{file}: {', '.join(others)}, which is no BERT as our text layers compute; give another")
+        raise InputError(
+            f"{file}: {', '.join(others)}, which is no BERT as our text layers compute; give another"
+        )
     if wrong:
         raise InputError(f"{file}: {'; '.join(wrong)}; make them equal in the spec")
     if layers < config.fusion_layer:

@@ -4,7 +4,6 @@ import difflib
 from typing import Any, Literal, Self
 
 import timm
-import torch
 from jaxtyping import Float
 from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
@@ -109,7 +108,7 @@ def _level(network: Any, vision: TimmVision, patch_size: int) -> tuple[int, int]
 
 
 def padding_of(network: nn.Module) -> Padding:
-    """How the strided convolutions of a network pad: as TensorFlow's, on both sides alike, or so that it does not matter."""
+    """How strided convolutions pad: as TensorFlow's, on both sides alike, or so that it does not matter."""
     strided = [m for m in network.modules() if isinstance(m, nn.Conv2d) and max(m.stride) > 1]
     if any(isinstance(convolution, Conv2dSame) for convolution in strided):
         return "same"

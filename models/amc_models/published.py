@@ -128,7 +128,8 @@ def _heads(width: int) -> int:
 def published_state(model: Albef, layout: Layout = "albef") -> dict[str, Tensor]:
     """The network's tensors by the published keys, in their order; tied ones are the same tensor.
 
-    Raises InputError for what the layout cannot hold: a stem of convolutions or of timm, or with `albef` two different pointers.
+    Raises InputError for what the layout cannot hold: a stem of convolutions or of timm, or with `albef` two different
+    pointers.
     """
     if model.config.stem != "patch" or model.config.vision is not None:
         field = "stem" if model.config.vision is None else "vision"

@@ -33,7 +33,9 @@ def save_checkpoint(model: Albef, folder: str | Path, *, momentum: bool = True) 
     }
     # As bytes, since safetensors' own writer makes files that only their owner can read.
     (folder / WEIGHTS).write_bytes(save(state, metadata={"format": "amc-1"}))
-    (folder / CONFIG).write_text(model.config.without_sources().model_dump_json(indent=2) + "\n", encoding="utf-8")
+    (folder / CONFIG).write_text(
+        model.config.without_sources().model_dump_json(indent=2) + "\n", encoding="utf-8"
+    )
     if model.tokenizer is not None:
         model.tokenizer.save(folder / VOCABULARY)
 

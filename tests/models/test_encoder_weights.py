@@ -106,9 +106,17 @@ def test_tensors_only_are_read_from_a_bin_file(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("stated", "changes", "message"),
     [
-        ({}, {"text_width": 32}, "config.json: hidden_size is 16, but model.text_width is 32; make them equal"),
+        (
+            {},
+            {"text_width": 32},
+            "config.json: hidden_size is 16, but model.text_width is 32; make them equal",
+        ),
         ({}, {"max_positions": 9}, "max_position_embeddings is 12, but model.max_positions is 9"),
-        ({}, {"fusion_layer": 4, "text_layers": 5, "gradcam_layer": 4}, "num_hidden_layers is 3, but .* 4; .* write 3 or"),
+        (
+            {},
+            {"fusion_layer": 4, "text_layers": 5, "gradcam_layer": 4},
+            "num_hidden_layers is 3, .* write 3 or",
+        ),
         ({"model_type": "roberta"}, {}, "model_type is 'roberta', which is no BERT"),
         ({"hidden_act": "relu"}, {}, "hidden_act is 'relu'"),
         ({"hidden_size": None}, {}, "hidden_size is None, but model.text_width is 16"),
@@ -179,7 +187,10 @@ def test_the_image_encoder_computes_what_the_network_computes(weights: Path) -> 
     ("damage", "message"),
     [
         ("gone", r"gone\.safetensors: no such checkpoint"),
-        ("other", r"weights\.safetensors: features\.0 is no key of timm's mobilenetv3_small_050 \(one of 1\)"),
+        (
+            "other",
+            r"weights\.safetensors: features\.0 is no key of timm's mobilenetv3_small_050 \(one of 1\)",
+        ),
         ("lacking", r"not timm's mobilenetv3_small_050: bn1\.weight missing"),
         ("shape", r"not timm's mobilenetv3_small_050: bn1\.weight of another shape"),
     ],

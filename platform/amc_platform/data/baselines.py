@@ -51,7 +51,9 @@ class PointTally:
             "centre_of_largest_box": center(max(boxes, key=area)),
         }
         for phrase in (phrase for phrase in row.phrases if phrase.boxes):
-            hit = {name: any(contains_point_strict(b, *aim) for b in phrase.boxes) for name, aim in aims.items()}
+            hit = {
+                name: any(contains_point_strict(b, *aim) for b in phrase.boxes) for name, aim in aims.items()
+            }
             lattice = lattice_hits(phrase.boxes, row.width, row.height)
             for group in dict.fromkeys(("all", phrase.kind, *phrase.categories)):
                 at = (phrase.split, group)

@@ -49,8 +49,9 @@ def prepare_flickr30k(
     for path in (*lists, annotations / "Annotations", annotations / "Sentences", images):
         if not path.exists():
             raise InputError(
-                f"data.prepare: {path} is not there; put {', '.join(path.name for path in lists)} of Flickr30k Entities "
-                f"into {source.raw}, its Annotations/ and Sentences/ into {annotations}, the photos (<id>.jpg) into {images}"
+                f"data.prepare: {path} is not there; put {', '.join(path.name for path in lists)} of Flickr30k "
+                f"Entities into {source.raw}, its Annotations/ and Sentences/ into {annotations}, and the photos "
+                f"(<id>.jpg) into {images}"
             )
     pictures = Pictures(only_present=source.only_present)
     material = read_flickr30k_entities(source.raw, source.splits, pictures, images, annotations)

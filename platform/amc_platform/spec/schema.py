@@ -75,7 +75,8 @@ class Flickr30kSource(Section):
         default=False, description="Leave out and count images whose photo is not there; false rejects them."
     )
     image_size: PositiveInt | None = Field(
-        default=None, description="Longest edge of a stored photo, in pixels; null stores the files as they are."
+        default=None,
+        description="Longest edge of a stored photo, in pixels; null stores the files as they are.",
     )
     quality: int | None = Field(
         default=None, ge=1, le=100, description="JPEG quality of stored photos, with image_size; null for 90."
@@ -95,9 +96,7 @@ class DataSpec(Section):
     """The grounding table and how batches are drawn from it."""
 
     table: AbsolutePath = Field(description="Grounding table (.parquet), relative to the working directory.")
-    prepare: DataSource | None = Field(
-        default=None, description="How to make the table where it is missing."
-    )
+    prepare: DataSource | None = Field(default=None, description="How to make the table where it is missing.")
     splits: Words = Field(default=["train"], description="Splits that are trained on.")
     kinds: Words | None = Field(default=None, description="Kinds of phrases trained on; null for all.")
     images_per_batch: PositiveInt = Field(description="Images a step, over all workers together.")

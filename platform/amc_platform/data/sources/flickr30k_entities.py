@@ -41,7 +41,8 @@ def read_flickr30k_entities(
 ) -> Material:
     """Annotations of `splits` (none given: all whose list is in `raw`), laid out as the official archive.
 
-    `annotations`, the folder of Annotations/ and Sentences/, is `raw` by default. Raises InputError where a split's list or the folders of annotations are missing.
+    `annotations`, the folder of Annotations/ and Sentences/, is `raw` by default. Raises InputError where a split's
+    list or these folders are missing.
     """
     raw = Place.of(raw)
     splits = list(dict.fromkeys(splits)) or [split for split in SPLITS if raw.join(f"{split}.txt").exists()]
