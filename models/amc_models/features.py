@@ -74,6 +74,7 @@ def build_network(name: str) -> Any:
         near = difflib.get_close_matches(name, timm.list_models(), n=1)
         remedy = f"did you mean {near[0]}?" if near else "timm.list_models() lists them"
         raise InputError(f"model.vision.timm: timm has no network '{name}'; {remedy}")
+    network: Any
     try:
         network = timm.create_model(name, pretrained=False, dynamic_img_size=True)
     except TypeError:

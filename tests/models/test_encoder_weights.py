@@ -169,8 +169,9 @@ def seeing(weights: Path) -> Albef:
 
 
 def test_the_image_encoder_computes_what_the_network_computes(weights: Path) -> None:
-    model, theirs = seeing(weights), timm.create_model(NETWORK, pretrained=False)
+    model = seeing(weights)
     load_encoders(model)
+    theirs: Any = timm.create_model(NETWORK, pretrained=False)
     theirs.load_state_dict(load_file(weights))
     stem: Any = model.visual_encoder.patch_embed
     pixels = torch.randn(2, 3, 64, 64)

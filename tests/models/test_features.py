@@ -60,7 +60,7 @@ def test_tokens_are_the_features_of_the_network_row_by_row() -> None:
     stem = TimmStem(TimmVision(timm="vit_tiny_patch16_224", out_index=2), 48, 16, 3, 192)
     with torch.no_grad():
         stem.proj.weight.copy_(torch.eye(192)[:, :, None, None])
-        stem.proj.bias.zero_()
+        torch.nn.init.zeros_(stem.get_parameter("proj.bias"))
     pixels = torch.rand(2, 3, 48, 48)
     # This network wants pixels from -1 to 1.
     (wanted,) = stem.network.forward_intermediates(2 * pixels - 1, indices=[2], intermediates_only=True)

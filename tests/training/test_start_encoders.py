@@ -29,9 +29,15 @@ def spec(tmp_path: Path) -> Path:
     """A spec whose encoders start from `weights/`, on scenes that are drawn."""
     folder = tmp_path / "weights"
     torch.manual_seed(5)
-    sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16, "num_hidden_layers": 2}
-    bert = BertModel(BertConfig(vocab_size=37, max_position_embeddings=24, **sizes), add_pooling_layer=False)
-    bert.save_pretrained(folder / "bert")
+    config = BertConfig(
+        vocab_size=37,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=24,
+    )
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder / "bert")
     Tokenizer.of_words(VOCABULARY).save(folder / "bert" / "vocab.txt")
     save_file(timm.create_model(NETWORK).state_dict(), folder / "seeing.safetensors")
     path = write_experiment(
