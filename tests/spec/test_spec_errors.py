@@ -12,7 +12,8 @@ from amc_models.objectives.config import AmcLoss
 from amc_platform.spec import load_experiment
 from amc_platform.spec.entries import flatten
 from amc_platform.spec.errors import _field_names, _models, input_error
-from amc_platform.spec.schema import Experiment, ScenesSource
+from amc_platform.spec.schema import Experiment
+from amc_platform.spec.sources import ScenesSource
 from amc_platform.spec.suggestions import edit_distance, nearest
 from amc_platform.spec.unused import RULES
 from amc_platform.spec.yaml_text import parse

@@ -9,7 +9,7 @@ from amc_models.errors import InputError
 from amc_platform.data.pools import in_processes
 from amc_platform.data.rows import ImageRow
 from amc_platform.data.table import TableInfo, write_table
-from amc_platform.spec.schema import DataSource, Flickr30kSource, ScenesSource
+from amc_platform.spec.sources import DataSource, Flickr30kSource, ScenesSource
 
 if TYPE_CHECKING:
     from amc_platform.data.sources.scenes import Tally
