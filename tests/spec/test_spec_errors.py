@@ -186,7 +186,9 @@ def test_findings_are_joined_and_the_rest_counted() -> None:
 
 
 def test_every_rule_about_unused_options_names_fields_that_exist() -> None:
-    fields = set(flatten(Experiment.model_validate(parse(BASE, "x").plain()).model_dump()))
+    seeing = BASE.replace("patch_size: 4", "stem: patch, vision: {timm: resnet18}")
+    specs = [Experiment.model_validate(parse(text, "x").plain()) for text in (BASE, seeing)]
+    fields = set[str]().union(*(flatten(spec.model_dump()) for spec in specs))
     assert {path for rule in RULES for path in (*rule.options, rule.because)} <= fields
 
 
