@@ -15,6 +15,33 @@ from pydantic import (
 from amc_models.errors import InputError
 
 
+class TimmVision(BaseModel):
+    """An image encoder of timm in place of our stem; its weights lie in a local file, nothing is downloaded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    timm: str = Field(min_length=1, description="Name of the network in timm, such as tf_efficientnet_lite0.")
+    weights: str | None = Field(
+        default=None,
+        min_length=1,
+        description="File of its weights (.safetensors, .pth), relative to the working directory; null: random.",
+    )
+    out_index: int = Field(
+        default=-1, description="Level whose feature map becomes tokens, from 0; -1 is the last and coarsest."
+    )
+
+
+class TransformersText(BaseModel):
+    """A BERT whose embeddings and layers the text encoder starts with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    transformers: str = Field(
+        min_length=1,
+        description="Folder with config.json, weights and vocabulary of a BERT, relative to the working directory.",
+    )
+
+
 class AlbefConfig(BaseModel):
     """Everything that fixes the shape of an ALBEF network and how it updates its momentum copies."""
 
@@ -29,9 +56,17 @@ class AlbefConfig(BaseModel):
         default="patch",
         description="How pixels become tokens: one linear map a patch (the paper), or strided convolutions.",
     )
+    vision: TimmVision | None = Field(
+        default=None, description="A network of timm as the stem of the image encoder; null for `stem`."
+    )
     vision_width: PositiveInt = Field(description="Width of an image token.")
-    vision_depth: PositiveInt = Field(description="Number of blocks of the image encoder.")
+    vision_depth: PositiveInt = Field(
+        description="Number of blocks of the image encoder; with `vision`, of those behind its network."
+    )
     vision_heads: PositiveInt = Field(description="Attention heads of the image encoder.")
+    text: TransformersText | None = Field(
+        default=None, description="A BERT that fills the text encoder at the start; null for random weights."
+    )
     text_width: PositiveInt = Field(description="Width of a text token.")
     text_heads: PositiveInt = Field(description="Attention heads of the text and fusion layers.")
     text_feedforward: PositiveInt = Field(
@@ -66,8 +101,15 @@ class AlbefConfig(BaseModel):
             )
         return self.model_copy(update={"image_size": image_size})
 
+    def without_sources(self) -> Self:
+        """The same network without the files its encoders started from: what a checkpoint says of itself."""
+        vision = self.vision and self.vision.model_copy(update={"weights": None})
+        return self.model_copy(update={"vision": vision, "text": None})
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.vision is not None and self.stem != "patch":
+            raise ValueError("stem convolution has no effect with vision; leave stem out")
         for width, heads in (("vision_width", "vision_heads"), ("text_width", "text_heads")):
             if getattr(self, width) % getattr(self, heads):
                 raise ValueError(f"{width} must be a multiple of {heads}")

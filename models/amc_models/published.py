@@ -128,11 +128,13 @@ def _heads(width: int) -> int:
 def published_state(model: Albef, layout: Layout = "albef") -> dict[str, Tensor]:
     """The network's tensors by the published keys, in their order; tied ones are the same tensor.
 
-    Raises InputError for what the layout cannot hold: a stem of convolutions, or with `albef` two different pointers.
+    Raises InputError for what the layout cannot hold: a stem of convolutions or of timm, or with `albef` two different
+    pointers.
     """
-    if model.config.stem != "patch":
+    if model.config.stem != "patch" or model.config.vision is not None:
+        field = "stem" if model.config.vision is None else "vision"
         raise InputError(
-            "model.stem: the published layout knows `patch` only; keep this network in our format"
+            f"model.{field}: the published layout knows the stem `patch` only; keep this network in our format"
         )
     if layout == "albef" and model.queue_ptr_img.item() != model.queue_ptr_txt.item():
         raise InputError("layout: the queue pointers differ and albef holds one; choose amc")

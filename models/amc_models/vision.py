@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from amc_models.attention import KeysValues, lean_attention
 from amc_models.config import AlbefConfig
+from amc_models.features import TimmStem
 from amc_models.recomputation import recomputed
 from amc_models.text import initial_std
 
@@ -82,12 +83,12 @@ class ImageEncoder(VisionTransformer):
             num_heads=config.vision_heads,
             num_classes=0,
             global_pool="",
-            embed_layer=PatchEmbed if config.stem == "patch" else ConvolutionStem,
+            embed_layer=_stem(config),
             norm_layer=partial(nn.LayerNorm, eps=1e-6),
             block_fn=EncoderBlock,
         )
         self.activation_checkpointing = False
-        if config.stem == "convolution":
+        if config.stem == "convolution" or config.vision is not None:
             assert self.pos_embed is not None
             self.pos_embed.data[:, 1:] = sine_positions(config.grid_size, config.vision_width)
         for block in self.blocks.modules():
@@ -102,6 +103,13 @@ class ImageEncoder(VisionTransformer):
         for block in self.blocks:
             tokens = recomputed(block, tokens) if self.activation_checkpointing else block(tokens)
         return self.norm(tokens)
+
+
+def _stem(config: AlbefConfig) -> Any:
+    """What makes tokens of pixels: a class, or one with its network bound."""
+    if config.vision is not None:
+        return partial(TimmStem, config.vision)
+    return PatchEmbed if config.stem == "patch" else ConvolutionStem
 
 
 def sine_positions(grid_size: int, width: int) -> Float[Tensor, "patches channels"]:
@@ -129,17 +137,3 @@ def interpolate_positions(
     grid = grid.unflatten(1, (side, side)).permute(0, 3, 1, 2)
     grid = F.interpolate(grid, size=(grid_size, grid_size), mode="bicubic", align_corners=False)
     return torch.cat([cls, grid.permute(0, 2, 3, 1).flatten(1, 2)], dim=1)
-
-
-# CLIP's pixel statistics, with which the published code normalises.
-PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
-PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
-
-
-def normalise_pixels(
-    images: Float[Tensor, "images 3 height width"],
-) -> Float[Tensor, "images 3 height width"]:
-    """Pixels in [0, 1] to the network's input."""
-    mean = torch.tensor(PIXEL_MEAN, dtype=images.dtype, device=images.device).view(3, 1, 1)
-    std = torch.tensor(PIXEL_STD, dtype=images.dtype, device=images.device).view(3, 1, 1)
-    return (images - mean) / std

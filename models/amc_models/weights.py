@@ -20,7 +20,10 @@ WEIGHTS, CONFIG, VOCABULARY = "model.safetensors", "config.json", "vocab.txt"
 
 
 def save_checkpoint(model: Albef, folder: str | Path, *, momentum: bool = True) -> None:
-    """Write `model` into `folder`; without `momentum`, its moving averages and queues are left out (half the size)."""
+    """Write `model` into `folder`; without `momentum`, its moving averages and queues are left out (half the size).
+
+    The files that encoders started from are not needed to load it, and not named.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     state = {
@@ -30,7 +33,9 @@ def save_checkpoint(model: Albef, folder: str | Path, *, momentum: bool = True) 
     }
     # As bytes, since safetensors' own writer makes files that only their owner can read.
     (folder / WEIGHTS).write_bytes(save(state, metadata={"format": "amc-1"}))
-    (folder / CONFIG).write_text(model.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    (folder / CONFIG).write_text(
+        model.config.without_sources().model_dump_json(indent=2) + "\n", encoding="utf-8"
+    )
     if model.tokenizer is not None:
         model.tokenizer.save(folder / VOCABULARY)
 

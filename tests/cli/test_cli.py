@@ -87,7 +87,7 @@ def test_prepare_scenes_writes_a_table_and_says_what_is_in_it(amc: Amc, tmp_path
         "test": 3,
         "unseen": 2,
     }
-    assert "scenes: 11 of 11" in done.stderr
+    assert "images: 11 of 11" in done.stderr
 
 
 def test_prepare_scenes_prints_plain_lines_off_a_terminal(amc: Amc) -> None:

@@ -14,8 +14,8 @@ from PIL import Image
 
 from amc_models.batch import Batch
 from amc_models.errors import InputError
+from amc_models.pixels import PIXEL_MEAN, PIXEL_STD
 from amc_models.tokenizer import Tokenizer
-from amc_models.vision import PIXEL_MEAN, PIXEL_STD
 from amc_platform.data.boxes import Box
 from amc_platform.data.loader import LoaderConfig, TrainingLoader
 from amc_platform.data.rows import ImageRow, Phrase

@@ -6,7 +6,7 @@ import pytest
 from amc_models.errors import InputError
 from amc_platform.data.prepare import prepare, prepare_scenes
 from amc_platform.data.table import TableInfo, read_info, read_rows
-from amc_platform.spec.schema import ScenesSource
+from amc_platform.spec.sources import ScenesSource
 
 SIZES: dict[str, Any] = {"train": 210, "val": 120, "test": 120, "unseen": 200}
 

@@ -12,7 +12,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from amc_models.errors import InputError
-from amc_models.vision import PIXEL_MEAN, PIXEL_STD, normalise_pixels
+from amc_models.pixels import PIXEL_MEAN, PIXEL_STD, normalise_pixels
 from amc_platform.data.augmentation import PlainView, Preset, make_view
 from amc_platform.data.boxes import Box, region_mask
 from amc_platform.data.paper_augment import PaperView

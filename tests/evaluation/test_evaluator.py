@@ -212,6 +212,18 @@ def test_the_marker_and_the_frame_stand_where_they_should() -> None:
         assert panel.getpixel((191, 120)) == (255, 255, 255)
 
 
+def test_a_smaller_copy_is_drawn_like_the_original() -> None:
+    boxes, point = [Box(16, 16, 48, 40), Box(127.8, 95.9, 128, 96)], (40.0, 20.0)
+    heatmap = np.zeros((4, 4), np.float32)
+    whole = heatmap_overlay(Image.new("RGB", (128, 96)), heatmap, boxes, point, "", hit=True)
+    small = heatmap_overlay(
+        Image.new("RGB", (64, 48)), heatmap, boxes, point, "", hit=True, original=(128, 96)
+    )
+    assert np.array_equal(np.asarray(whole), np.asarray(small))
+    # The box at the very corner, a part of a pixel, is seen.
+    assert whole.getpixel((255, 191)) == (255, 255, 255)
+
+
 def test_a_caption_grows_with_its_text() -> None:
     image = Image.new("RGB", (64, 48))
     short = heatmap_overlay(image, None, caption="a star")

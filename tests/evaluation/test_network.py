@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import tiny_model
+from tiny import tiny_config, tiny_model
 
+from amc_models.albef import Albef
+from amc_models.config import TimmVision
 from amc_models.errors import InputError
 from amc_models.vision import interpolate_positions
 from amc_platform.data.rows import ImageRow
@@ -63,3 +65,15 @@ def test_another_resolution_interpolates_positions_and_shares_the_rest() -> None
     assert large.visual_encoder.get_parameter("norm.bias").data[0] == 3
     with pytest.raises(InputError, match="image_size: 30 is no multiple"):
         at_resolution(model, 30)
+
+
+def test_a_network_of_timm_is_shared_at_another_resolution() -> None:
+    vision = TimmVision(timm="vit_tiny_patch16_224", out_index=0)
+    torch.manual_seed(0)
+    model = Albef(tiny_config(vision=vision, image_size=32, patch_size=16)).eval()
+    larger = at_resolution(model, 64)
+    assert larger.config.grid_size == 4
+    assert larger.visual_encoder.patch_embed.proj.weight is model.visual_encoder.patch_embed.proj.weight
+    # The network of timm takes any size, our positions are interpolated.
+    assert larger.visual_encoder(torch.randn(1, 3, 64, 64)).shape == (1, 17, 16)
+    assert model.visual_encoder(torch.randn(1, 3, 32, 32)).shape == (1, 5, 16)

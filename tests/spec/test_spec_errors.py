@@ -12,7 +12,8 @@ from amc_models.objectives.config import AmcLoss
 from amc_platform.spec import load_experiment
 from amc_platform.spec.entries import flatten
 from amc_platform.spec.errors import _field_names, _models, input_error
-from amc_platform.spec.schema import Experiment, ScenesSource
+from amc_platform.spec.schema import Experiment
+from amc_platform.spec.sources import ScenesSource
 from amc_platform.spec.suggestions import edit_distance, nearest
 from amc_platform.spec.unused import RULES
 from amc_platform.spec.yaml_text import parse
@@ -185,7 +186,9 @@ def test_findings_are_joined_and_the_rest_counted() -> None:
 
 
 def test_every_rule_about_unused_options_names_fields_that_exist() -> None:
-    fields = set(flatten(Experiment.model_validate(parse(BASE, "x").plain()).model_dump()))
+    seeing = BASE.replace("patch_size: 4", "stem: patch, vision: {timm: resnet18}")
+    specs = [Experiment.model_validate(parse(text, "x").plain()) for text in (BASE, seeing)]
+    fields = set[str]().union(*(flatten(spec.model_dump()) for spec in specs))
     assert {path for rule in RULES for path in (*rule.options, rule.because)} <= fields
 
 

@@ -21,7 +21,7 @@ def run(
     from amc_platform.cli.live import live
     from amc_platform.search.driver import carry_out, ledger_of, ready_plan, recorded
 
-    with progress("scenes") as report_progress:
+    with progress("images") as report_progress:
         made = ready_plan(spec, overrides or [], fresh=fresh, progress=report_progress)
     with recorded(made) as follower, ledger_of(made) as ledger:
         adopted = ledger.look_up(made.jobs, adopting=not fresh)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
 
-from amc_models.vision import normalise_pixels
+from amc_models.pixels import normalise_pixels
 from amc_platform.data.boxes import Box
 from amc_platform.data.paper_augment import PaperView
 from amc_platform.data.published_augment import PublishedView

@@ -9,7 +9,7 @@ from amc_models.errors import InputError
 from amc_platform.data.pools import in_processes
 from amc_platform.data.rows import ImageRow
 from amc_platform.data.table import TableInfo, write_table
-from amc_platform.spec.schema import ScenesSource
+from amc_platform.spec.sources import DataSource, Flickr30kSource, ScenesSource
 
 if TYPE_CHECKING:
     from amc_platform.data.sources.scenes import Tally
@@ -22,9 +22,49 @@ _SCENES_PER_TASK = 200
 
 
 def prepare(
-    source: ScenesSource, out: str | Path, *, workers: int | None = None, progress: Progress | None = None
+    source: DataSource, out: str | Path, *, workers: int | None = None, progress: Progress | None = None
 ) -> TableInfo:
     """Make the grounding table that a spec's `data.prepare` describes; see the source's own function."""
+    if isinstance(source, Flickr30kSource):
+        return prepare_flickr30k(source, out, workers=workers, progress=progress)
+    return _scenes(source, out, workers=workers, progress=progress)
+
+
+def prepare_flickr30k(
+    source: Flickr30kSource, out: str | Path, *, workers: int | None = None, progress: Progress | None = None
+) -> TableInfo:
+    """Flickr30k Entities from raw files, as `amc prepare flickr30k-entities` makes it.
+
+    Raises InputError where raw files are missing, saying which belong where, and where too much is rejected.
+    """
+    from amc_platform.data.material import Pictures
+    from amc_platform.data.rejected import TooManyRejectedError
+    from amc_platform.data.shards import Writing, prepare_material
+    from amc_platform.data.sources.flickr30k_entities import IMAGE_FOLDERS, read_flickr30k_entities
+    from amc_platform.data.storing import Storing
+
+    annotations = source.annotations or source.raw
+    images = source.images or source.raw / IMAGE_FOLDERS[0]
+    lists = [source.raw / f"{split}.txt" for split in source.splits]
+    for path in (*lists, annotations / "Annotations", annotations / "Sentences", images):
+        if not path.exists():
+            raise InputError(
+                f"data.prepare: {path} is not there; put {', '.join(path.name for path in lists)} of Flickr30k "
+                f"Entities into {source.raw}, its Annotations/ and Sentences/ into {annotations}, and the photos "
+                f"(<id>.jpg) into {images}"
+            )
+    pictures = Pictures(only_present=source.only_present)
+    material = read_flickr30k_entities(source.raw, source.splits, pictures, images, annotations)
+    storing = Storing(source.image_size, quality=source.quality or 90)
+    try:
+        return prepare_material(material, out, Writing(storing, workers=workers), progress).info
+    except TooManyRejectedError as error:
+        raise InputError(f"data.prepare: {error}") from error
+
+
+def _scenes(
+    source: ScenesSource, out: str | Path, *, workers: int | None, progress: Progress | None
+) -> TableInfo:
     return prepare_scenes(
         out,
         train=source.train,

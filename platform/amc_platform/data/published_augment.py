@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float32, Int, UInt8
 from torch.nn import functional as F
 
-from amc_models.vision import PIXEL_MEAN, PIXEL_STD
+from amc_models.pixels import PIXEL_MEAN, PIXEL_STD
 from amc_platform.data.boxes import Box
 from amc_platform.data.rows import ImageRow
 from amc_platform.data.transforms import look_up, mirror, sampled_mask

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from amc_models.errors import InputError
+from amc_platform.data.baselines import PointTally
 from amc_platform.data.material import ImageTask, Material, Rejected
 from amc_platform.data.places import Place
 from amc_platform.data.pools import in_processes
@@ -101,6 +102,7 @@ class _Writer:
         self.source: dict[str, Any] = json.loads(json.dumps(source))
         self.rejected: list[Rejected] = list(material.rejected)
         self.whole = Tally()
+        self.baselines = PointTally()
 
     def write(self, progress: Progress | None) -> TableInfo:
         """Write the parts that are not there yet, and the manifest."""
@@ -127,7 +129,8 @@ class _Writer:
         if not names:
             raise InputError(f"{self.place}: no image is left, see {self.list_place}; no table is written")
         rejected, counts = count_rejected(self.rejected), self._counts()
-        info = self.whole.info({**self.source, "counts": counts, "rejected": rejected})
+        source = {**self.source, "counts": counts, "rejected": rejected}
+        info = self.whole.info(source, self.baselines.percentages())
         write_manifest(self.place, info, names)
         return info
 
@@ -147,6 +150,7 @@ class _Writer:
             if isinstance(row, Rejected):
                 rejected.append(row)
             else:
+                self.baselines.add(row)
                 size += len(row.image) + sum(len(p.text) + 16 * len(p.boxes) for p in row.phrases)
                 yield row
             if progress is not None:
@@ -190,6 +194,7 @@ class _Writer:
             if task is None or canonical_bytes(_row(task, row.image)) != canonical:
                 return False
             self.whole.add(row, canonical)
+            self.baselines.add(row)
         return True
 
     def _check_rejected(self) -> None:

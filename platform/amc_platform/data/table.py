@@ -25,6 +25,7 @@ __all__ = [
     "Phrase",
     "TableInfo",
     "Tally",
+    "is_table",
     "parts",
     "read_info",
     "read_rows",
@@ -130,6 +131,14 @@ def read_info(path: "str | Path | Place") -> TableInfo:
         return _manifest(place)[0]
     with parquet.open_table(place) as file:
         return _info(path, *parquet.description(file))
+
+
+def is_table(path: "str | Path | Place") -> bool:
+    """Whether a finished table is there: a file, or a folder with the list of its parts."""
+    from amc_platform.data.places import Place
+
+    place = Place.of(path)
+    return place.join(MANIFEST).exists() if place.is_dir() else place.exists()
 
 
 def parts(path: "str | Path | Place") -> "list[Place]":

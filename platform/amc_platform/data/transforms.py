@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from amc_models.errors import InputError
-from amc_models.vision import normalise_pixels
+from amc_models.pixels import normalise_pixels
 from amc_platform.data.boxes import Box, clamp
 from amc_platform.data.rows import ImageRow
 

@@ -78,6 +78,7 @@ def draw_shot(shot: Shot, *, caption: bool = True, heatmap: bool = True, side: i
         shot.hit.text if caption else "",
         shot.hit.hit if heatmap else None,
         side=side,
+        original=shot.hit.size,
     )
 
 

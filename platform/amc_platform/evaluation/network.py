@@ -39,6 +39,9 @@ def at_resolution(model: Albef, size: int | None) -> Albef:
     state = model.visual_encoder.state_dict()
     state["pos_embed"] = interpolate_positions(state["pos_embed"], resized.config.grid_size)
     encoder.load_state_dict(state, assign=True)
+    if resized.config.vision is not None:
+        # Made for no resolution; and what a network of timm keeps besides its state dict has no content on `meta`.
+        encoder.patch_embed = resized.visual_encoder.patch_embed
     resized.visual_encoder = encoder.train(model.training)
     return resized
 

@@ -35,14 +35,17 @@ def heatmap_overlay(
     hit: bool | None = None,
     *,
     side: int = 256,
+    original: tuple[int, int] | None = None,
 ) -> Image.Image:
     """The image, its longer side `side` px, under the heatmap (scaled to its own minimum and maximum).
 
-    Boxes and point are in pixels of `image`. With a caption, a strip below says it, with a mark for hit or
+    Boxes and point are in pixels of an image of the size `original` (width, height; None: `image`'s), of which
+    `image` may be a smaller copy. With a caption, a strip below says it, with a mark for hit or
     miss. Without a heatmap only image, boxes and caption are drawn.
     """
-    scale = side / max(image.size)
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    width, height = original or image.size
+    scale = side / max(width, height)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
     panel = image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
     if heatmap is not None:
         panel = _blend(panel, heatmap)
@@ -68,7 +71,7 @@ def _blend(panel: Image.Image, heatmap: Float[np.ndarray, "grid_h grid_w"]) -> I
 
 def _frame(draw: ImageDraw.ImageDraw, box: tuple[float, ...], size: tuple[int, int], line: int) -> None:
     """A white frame on a dark one: visible on any background."""
-    x1, y1 = max(0, round(box[0])), max(0, round(box[1]))
+    x1, y1 = (min(edge - 1, max(0, round(near))) for edge, near in zip(size, box[:2], strict=True))
     x2, y2 = min(size[0] - 1, max(x1, round(box[2]) - 1)), min(size[1] - 1, max(y1, round(box[3]) - 1))
     for grow, colour in ((line, (20, 20, 24)), (0, (255, 255, 255))):
         width = line + 2 * grow

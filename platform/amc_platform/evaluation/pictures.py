@@ -7,7 +7,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from amc_models.vision import normalise_pixels
+from amc_models.pixels import normalise_pixels
 from amc_platform.data.rows import ImageRow
 from amc_platform.data.transforms import decode, pixels_of, resize
 from amc_platform.evaluation.protocol import Resize

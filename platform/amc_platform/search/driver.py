@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from amc_platform.data.prepare import Progress, prepare
+from amc_platform.data.table import is_table
 from amc_platform.evaluation.protocol import Protocol
 from amc_platform.files import Lock
 from amc_platform.search.cost import check_budget
@@ -52,7 +53,7 @@ def ready_plan(spec: Path, overrides: Sequence[str], *, fresh: bool, progress: P
     """The plan with its table made and, if `fresh`, without the results of earlier runs."""
     plan = make_plan(spec, overrides)
     data = plan.experiment.data
-    if data.prepare is not None and not data.table.is_file():
+    if data.prepare is not None and not is_table(data.table):
         prepare(data.prepare, data.table, progress=progress)
         plan = make_plan(spec, overrides)
     if fresh:

@@ -7,10 +7,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from amc_models.encoder_files import encoder_files
 from amc_models.errors import InputError
 from amc_models.registered import local_folder
 from amc_models.vocabulary import vocabulary_file
-from amc_platform.data.table import read_info
+from amc_platform.data.table import is_table, read_info
 from amc_platform.evaluation.protocol import Protocol
 from amc_platform.search.proposals import Proposals
 from amc_platform.spec import (
@@ -94,11 +95,11 @@ def make_plan(spec: Path, overrides: Sequence[str] = (), *, outline: bool = Fals
     """
     experiment = load_experiment(spec, overrides)
     data = experiment.data
-    if not data.table.is_file() and data.prepare is None and not outline:
+    if not is_table(data.table) and data.prepare is None and not outline:
         raise InputError(
             f"{spec}: data.table: {data.table} is not there; make it with `amc prepare`, or set data.prepare"
         )
-    data_hash = read_info(data.table).content_hash if data.table.is_file() else UNKNOWN
+    data_hash = read_info(data.table).content_hash if is_table(data.table) else UNKNOWN
     proposals = Proposals.of(experiment) if experiment.search.optuna else None
     points = proposals.points if proposals else []
     rows: dict[str, list[Trial]] = {}
@@ -148,7 +149,7 @@ def _jobs(trials: Sequence[Trial], data_hash: str, outline: bool) -> tuple[Trial
 
 
 def _hash_of_start(spec: Experiment) -> str | None:
-    """Content of the checkpoint a training starts from, and of the vocabulary where that brings none."""
+    """Content of the checkpoint or the encoders a training starts from, and of the vocabulary where they bring none."""
     start = spec.start_from
     files: list[Path] = []
     if start is not None:
@@ -159,6 +160,8 @@ def _hash_of_start(spec: Experiment) -> str | None:
             raise InputError(
                 f"start_from: {path} is not there; name a checkpoint's folder or a published file"
             )
+    if start is None:
+        files += encoder_files(spec.model)
     if (start is None or is_published(start)) and spec.vocabulary != "scenes":
         files.append(vocabulary_file(spec.vocabulary))
     stamps = [path.stat() for path in files]

@@ -10,11 +10,11 @@ from amc_platform.spec.schema import (
     EarlyStoppingSpec,
     EvaluationSpec,
     Experiment,
-    ScenesSource,
     TrackingSpec,
     TrainingSpec,
 )
 from amc_platform.spec.search import AshaSpec, BudgetSpec, Dimension, OptunaSpec, SearchSpec, TrialSpec
+from amc_platform.spec.sources import Flickr30kSource, ScenesSource
 from amc_platform.spec.unused import unused_options
 from amc_platform.spec.values import is_published
 
@@ -27,6 +27,7 @@ __all__ = [
     "EarlyStoppingSpec",
     "EvaluationSpec",
     "Experiment",
+    "Flickr30kSource",
     "OptunaSpec",
     "ScenesSource",
     "SearchSpec",

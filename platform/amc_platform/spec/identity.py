@@ -31,7 +31,7 @@ def training_identity(
     `empty_regions`, which change no batch), `seed`, `cluster.workers` times
     `training.accumulation` (the micro-batches whose losses are averaged; with `objective.batch: global` their number
     does not count, though dropout draws other noise), `cluster.gradient_precision`, `start_hash` (content of the
-    checkpoint started from; None for random weights, then `vocabulary` counts) and `code_format` (raised when the
+    checkpoint or of the encoders started from; None for random weights, then `vocabulary` counts) and `code_format` (raised when the
     training code starts to give other weights for equal specs).
 
     With `training.early_stopping`, the validations that it looks at count as well.
@@ -42,7 +42,7 @@ def training_identity(
     spec = to_mapping(experiment)
     return identity(
         {
-            "model": _without(spec["model"], "preset"),
+            "model": _network(spec["model"]),
             "objective": _without(spec["objective"], "batch"),
             "training": _without(spec["training"], *_TRAINING_UNCOUNTED, *_LATER),
             **_stopping(spec),
@@ -73,6 +73,13 @@ def _chosen(spec: Mapping[str, Any]) -> dict[str, Any]:
         "gradient_precision": (spec["cluster"]["gradient_precision"], "fp32"),
     }
     return {name: value for name, (value, default) in later.items() if value != default}
+
+
+def _network(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The sizes; a network of timm by name and level. For the files that encoders start from, `start_hash` stands."""
+    vision = model["vision"]
+    timm = {"vision": _without(vision, "weights")} if vision else {}
+    return {**_without(model, "preset", "vision", "text"), **timm}
 
 
 def _stopping(spec: Mapping[str, Any]) -> dict[str, Any]:

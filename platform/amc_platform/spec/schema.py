@@ -14,6 +14,7 @@ from pydantic import (
 
 from amc_models.objectives.config import ObjectiveConfig
 from amc_platform.spec.search import BudgetSpec, SearchSpec
+from amc_platform.spec.sources import DataSource
 from amc_platform.spec.suggestions import hint
 from amc_platform.spec.values import (
     AbsolutePath,
@@ -29,41 +30,11 @@ from amc_platform.spec.values import (
 )
 
 
-class ScenesSource(Section):
-    """The embedded scenes, drawn when the table is not there yet."""
-
-    source: Literal["scenes"] = Field(description="Name of the data set.")
-    train: NonNegativeInt = Field(description="Images of the split train.")
-    val: NonNegativeInt = Field(description="Images of the split val.")
-    test: NonNegativeInt = Field(description="Images of the split test.")
-    unseen: NonNegativeInt = Field(
-        description="Images of the split unseen: colour-shape pairs absent from train."
-    )
-    iconic: NonNegativeInt = Field(
-        default=0, description="Images of the split iconic: one or two objects each, for pretraining."
-    )
-    image_size: PositiveInt = Field(default=64, description="Side of an image, in pixels.")
-    seed: Seed = Field(default=0, description="Seed of the drawing.")
-
-    @property
-    def splits(self) -> list[str]:
-        """Splits that get at least one image."""
-        return [split for split in ("train", "val", "test", "unseen", "iconic") if getattr(self, split)]
-
-    @model_validator(mode="after")
-    def _not_empty(self) -> Self:
-        if not self.splits:
-            raise refuse("train", "every split is empty; ask for at least one image")
-        return self
-
-
 class DataSpec(Section):
     """The grounding table and how batches are drawn from it."""
 
     table: AbsolutePath = Field(description="Grounding table (.parquet), relative to the working directory.")
-    prepare: ScenesSource | None = Field(
-        default=None, description="How to make the table where it is missing."
-    )
+    prepare: DataSource | None = Field(default=None, description="How to make the table where it is missing.")
     splits: Words = Field(default=["train"], description="Splits that are trained on.")
     kinds: Words | None = Field(default=None, description="Kinds of phrases trained on; null for all.")
     images_per_batch: PositiveInt = Field(description="Images a step, over all workers together.")

@@ -57,6 +57,10 @@ RULES = (
     _Rule(("cluster.gradient_precision",), "cluster.workers", lambda v: v == 1),
     _Rule(("objective.negatives",), "objective.itm", lambda v: v == 0),
     _Rule(("objective.same_image_negatives",), "data.phrases_per_image", lambda v: v == 1),
+    # A checkpoint brings the weights of its encoders.
+    _Rule(("model.vision.weights", "model.text"), "start_from", lambda v: v is not None),
+    # A BERT brings its own words.
+    _Rule(("vocabulary",), "model.text", lambda v: v is not None),
     # A checkpoint's folder brings its own.
     _Rule(("vocabulary",), "start_from", lambda v: v is not None and not is_published(v)),
     _Rule(
@@ -86,5 +90,9 @@ def _at(experiment: Experiment, path: str) -> Any:
 
 def _is_default(experiment: Experiment, path: str) -> bool:
     *sections, field = path.split(".")
-    model: BaseModel = reduce(getattr, sections, experiment)
+    model: BaseModel | None = experiment
+    for section in sections:
+        model = getattr(model, section)
+        if model is None:
+            return True
     return getattr(model, field) == type(model).model_fields[field].default

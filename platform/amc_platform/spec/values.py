@@ -41,6 +41,11 @@ def _absolute_vocabulary(name: str) -> str:
     return name if name == "scenes" else str(_absolute(Path(name)))
 
 
+def _absolute_file(name: str) -> str:
+    # An empty name is refused as such.
+    return str(_absolute(Path(name))) if name else name
+
+
 def _absolute_protocol(name: str) -> str:
     return str(_absolute(Path(name))) if Path(name).suffix in (".yaml", ".yml") else name
 
@@ -70,6 +75,9 @@ def _expand_preset(written: Any) -> Any:
     preset = overrides.pop("preset")
     if preset not in choices:
         raise refuse("preset", f"'{preset}' is not a preset; {hint(str(preset), choices)}")
+    for section, path in (("vision", "weights"), ("text", "transformers")):
+        if isinstance(fields := overrides.get(section), dict) and isinstance(fields.get(path), str):
+            overrides[section] = {**fields, path: _absolute_file(fields[path])}
     return {**PRESETS.get(preset, {}), **overrides, "preset_name": preset}
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from amc_models.albef import Albef
+from amc_models.encoder_weights import load_encoders
 from amc_models.errors import InputError
 from amc_models.tokenizer import Tokenizer
 from amc_models.weights import load_checkpoint
@@ -18,11 +19,15 @@ from amc_platform.training.distributed import WorkerGroup
 def start_model(spec: Experiment) -> Albef:
     """The network of the checkpoint `start_from`, or random weights that follow from the seed.
 
-    A checkpoint folder brings its words; random weights and a published file take those of `vocabulary`.
+    A checkpoint folder brings its words; random weights and a published file take those of `vocabulary`. Encoders that
+    `model.vision` and `model.text` name replace random weights, and a BERT brings its words too.
     """
     torch.manual_seed(spec.seed)
     if spec.start_from is None:
-        return Albef(spec.model, _vocabulary(spec.vocabulary))
+        text = spec.model.text
+        model = Albef(spec.model, _vocabulary(spec.vocabulary if text is None else text.transformers))
+        load_encoders(model)
+        return model
     vocabulary = _vocabulary(spec.vocabulary) if is_published(spec.start_from) else None
     return load_checkpoint(spec.start_from, spec.model, vocabulary=vocabulary)
 

@@ -1,11 +1,25 @@
 """`amc prepare flickr30k-entities`."""
 
+from typing import Annotated
+
+import typer
+
 from amc_platform.cli.prepare.options import Images, Raw, Splits, TableOptions, finish, table_options
 
 
 @table_options
 def flickr30k_entities(
-    raw: Raw, split: Splits = None, images: Images = None, *, options: TableOptions
+    raw: Raw,
+    split: Splits = None,
+    images: Images = None,
+    annotations: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR", help="Folder of Annotations/ and Sentences/, where they are not below --raw."
+        ),
+    ] = None,
+    *,
+    options: TableOptions,
 ) -> None:
     """Flickr30k Entities: phrases of captions and the boxes of what they name.
 
@@ -13,5 +27,5 @@ def flickr30k_entities(
     """
     from amc_platform.data.sources.flickr30k_entities import read_flickr30k_entities
 
-    material = read_flickr30k_entities(raw, split or [], options.pictures, images)
+    material = read_flickr30k_entities(raw, split or [], options.pictures, images, annotations)
     finish(material, options)

@@ -33,11 +33,16 @@ class Entities:
 
 
 def read_flickr30k_entities(
-    raw: Address, splits: Sequence[str], pictures: Pictures, images: Address | None = None
+    raw: Address,
+    splits: Sequence[str],
+    pictures: Pictures,
+    images: Address | None = None,
+    annotations: Address | None = None,
 ) -> Material:
     """Annotations of `splits` (none given: all whose list is in `raw`), laid out as the official archive.
 
-    Raises InputError where a split's list or the folders of annotations are missing.
+    `annotations`, the folder of Annotations/ and Sentences/, is `raw` by default. Raises InputError where a split's
+    list or these folders are missing.
     """
     raw = Place.of(raw)
     splits = list(dict.fromkeys(splits)) or [split for split in SPLITS if raw.join(f"{split}.txt").exists()]
@@ -45,13 +50,14 @@ def read_flickr30k_entities(
         raise InputError(
             f"{raw}: none of {', '.join(f'{split}.txt' for split in SPLITS)}; --raw is their folder"
         )
-    _check_layout(raw)
+    unpacked = Place.of(annotations) if annotations else raw
+    _check_layout(unpacked, "--annotations" if annotations else "--raw")
     material = Material({"source": "flickr30k_entities", "split": list(splits)})
     album = pictures.album([Place.of(images)] if images else [raw.join(name) for name in IMAGE_FOLDERS])
     seen: set[str] = set()
     for split in splits:
         ids = raw.join(f"{split}.txt").read_text().split()
-        for image_id, sentences, annotation in _files(raw, ids):
+        for image_id, sentences, annotation in _files(unpacked, ids):
             material.seen["image"] += 1
             if image_id in seen:
                 material.reject("image", image_id, f"{split}.txt", "listed twice")
@@ -154,9 +160,9 @@ def parse_entities(image_id: str, annotation: bytes, material: Material) -> Enti
     return Entities(width, height, objects, frozenset(scenes))
 
 
-def _check_layout(raw: Place) -> None:
+def _check_layout(unpacked: Place, option: str) -> None:
     for folder in ("Annotations", "Sentences"):
-        if not raw.join(folder).is_dir():
-            archives = [name for name in raw.names() if name.startswith("annotations.")]
-            remedy = f"unpack {archives[0]} there" if archives else "--raw is the folder that holds it"
-            raise InputError(f"{raw.join(folder)}: no such folder; {remedy}")
+        if not unpacked.join(folder).is_dir():
+            archives = [name for name in unpacked.names() if name.startswith("annotations.")]
+            remedy = f"unpack {archives[0]} there" if archives else f"{option} is the folder that holds it"
+            raise InputError(f"{unpacked.join(folder)}: no such folder; {remedy}")

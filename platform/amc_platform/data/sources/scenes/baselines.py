@@ -4,14 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
 
+from amc_platform.data.baselines import best_point, lattice_hits
 from amc_platform.data.boxes import area, contains_point_strict
 from amc_platform.data.rows import Phrase
 from amc_platform.data.sources.scenes.objects import COLOURS, SHAPES, Scene, SceneObject
-
-POINTS = 32
-"""Fixed points tried along each axis."""
 
 
 class Tally:
@@ -25,7 +22,7 @@ class Tally:
     def add(self, scene: Scene, phrase: Phrase) -> None:
         """Count `phrase` in its kind, and where it is hard in the two groups of hard ones."""
         scores = _scores(scene, phrase)
-        hits = _point_hits(scene, phrase)
+        hits = lattice_hits(phrase.boxes, scene.image_size, scene.image_size)
         for group in (phrase.kind, *(("hard", f"hard/{phrase.kind}") if phrase.hard else ())):
             for name, score in scores.items():
                 key = (phrase.split, group, name)
@@ -51,7 +48,7 @@ class Tally:
             for name in _BASELINES:
                 key = (split, group, name)
                 row[name] = round(100 * self.sums[key] / self.counts[key], 2) if key in self.counts else None
-            row["best_fixed_point"] = round(100 * int(hits.max()) / n, 2)
+            row["best_fixed_point"] = best_point(hits, n)
             table.setdefault(split, {})[group] = row
         return table
 
@@ -80,12 +77,3 @@ def _chance(scene: Scene, phrase: Phrase, chosen: Callable[[SceneObject], bool])
         any(contains_point_strict(box, *o.center) for box in phrase.boxes) for o in scene.objects if chosen(o)
     ]
     return sum(hits) / len(hits)
-
-
-def _point_hits(scene: Scene, phrase: Phrase) -> Bool[np.ndarray, "points points"]:
-    """Which points of a fixed lattice (y, x) lie in one of the boxes."""
-    at = (np.arange(POINTS) + 0.5) * scene.image_size / POINTS
-    hits = np.zeros((POINTS, POINTS), dtype=np.bool_)
-    for x1, y1, x2, y2 in phrase.boxes:
-        hits |= ((at > y1) & (at < y2))[:, None] & ((at > x1) & (at < x2))
-    return hits
