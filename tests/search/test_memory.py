@@ -40,9 +40,10 @@ def test_the_papers_network_has_its_published_number_of_weights() -> None:
     assert memory.weights + memory.optimiser > 5 * 4 * memory.trainable
 
 
-def test_a_worker_holds_its_share_of_the_images_and_an_evaluation_no_activations() -> None:
+def test_a_worker_holds_its_share_of_the_images_and_an_evaluation_weights_only() -> None:
     alone, shared = memory_of(experiment(8)), memory_of(experiment(8, cluster={"workers": 2}))
     assert shared.activations == pytest.approx(alone.activations / 2)
     none = {**experiment().training.model_dump(), "steps": 0}
-    assert memory_of(experiment(training=none)).activations == 0
-    assert gib_of(experiment(training=none)) < gib_of(experiment())
+    evaluated = memory_of(experiment(training=none))
+    assert (evaluated.activations, evaluated.optimiser) == (0, 0)
+    assert gib_of(experiment(training=none)) == evaluated.weights / 2**30 < gib_of(experiment())

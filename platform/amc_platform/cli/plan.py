@@ -115,14 +115,16 @@ def _print(made: "Plan", trials: "list[TrialEstimate]", total: "Cost") -> None:
         optuna = made.experiment.search.optuna
         assert optuna is not None
         say(f"{made.unproposed} rows are proposed by {optuna.algorithm} as the search goes on")
-    parts = [f"{_to_run(made)} trials to run", f"{total.steps} steps"]
+    # Where trials are stopped, it is less.
+    most = "at most " if made.experiment.search.asha else ""
+    parts = [f"{_to_run(made)} trials to run", f"{most}{total.steps} steps"]
     if total.device_hours is None:
         parts.append(f"{hours} unknown: measure them by --probe, or state budget.pairs_per_second")
     else:
-        parts.append(f"{_number(total.device_hours)} {hours} of training")
+        parts.append(f"{most}{_number(total.device_hours)} {hours} of training")
     if (money := total.money(made.experiment)) is not None:
-        parts.append(f"cost {money:.2f}")
-    say("; ".join(parts) + (" at most, as trials are stopped" if made.experiment.search.asha else ""))
+        parts.append(f"cost {most}{money:.2f}")
+    say("; ".join(parts))
     if made.data_hash == UNKNOWN:
         note(f"{made.experiment.data.table} is not there yet; identities follow from its content")
     elif any(_identity(trial) is None for trial in trials):

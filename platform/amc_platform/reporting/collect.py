@@ -33,7 +33,7 @@ def page_data(plan: Plan, stamps: dict[str, str]) -> PageData:
         raise InputError(f"{plan.source}: {', '.join(unfinished)} not done; `amc run {plan.source}` does it")
     experiment = plan.experiment
     splits = experiment.evaluation.splits
-    info = read_info(experiment.data.table)
+    info = read_info(experiment.evaluated_table)
     facts = {
         "data": f"{info.source['source']} {info.content_hash}",
         "seeds": ", ".join(str(seed) for seed in sorted({job.seed for job in plan.jobs})),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from amc_platform.evaluation.hits import protocol_of_hits
 from amc_platform.files import write_json, write_text
-from amc_platform.spec import dump_experiment, evaluation_identity
+from amc_platform.spec import dump_experiment
 from amc_platform.tracking.journal import JOURNAL
 from amc_platform.tracking.records import Record, Records
 from amc_platform.training.trial import TrialJob, TrialStatus
@@ -61,9 +61,7 @@ def _link(job: TrialJob, other: Path) -> None:
 
 def _fetched(job: TrialJob, record: Record, records: Records) -> bool:
     """Fetch the missing evaluations, all or none."""
-    wanted = {
-        split: evaluation_identity(job.identity, job.protocol.hash, split) for split in job.missing_splits
-    }
+    wanted = {split: job.evaluation_identity(split) for split in job.missing_splits}
     if not record.run_id or not {*wanted.values()} <= {*record.evaluations}:
         return False
     with tempfile.TemporaryDirectory(prefix="amc-adopted-") as scratch:

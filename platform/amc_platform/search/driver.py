@@ -52,10 +52,14 @@ def ledger_of(plan: Plan) -> Iterator[Ledger]:
 def ready_plan(spec: Path, overrides: Sequence[str], *, fresh: bool, progress: Progress | None) -> Plan:
     """The plan with its table made and, if `fresh`, without the results of earlier runs."""
     plan = make_plan(spec, overrides)
-    data = plan.experiment.data
-    if data.prepare is not None and not is_table(data.table):
-        prepare(data.prepare, data.table, progress=progress)
-        plan = make_plan(spec, overrides)
+    missing = {
+        data.table: data.prepare
+        for data in (plan.experiment.data, *(job.experiment.data for job in plan.jobs))
+        if data.prepare is not None and not is_table(data.table)
+    }
+    for table, source in missing.items():
+        prepare(source, table, progress=progress)
+    plan = make_plan(spec, overrides) if missing else plan
     if fresh:
         for job in plan.jobs:
             shutil.rmtree(job.folder, ignore_errors=True)

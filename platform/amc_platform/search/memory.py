@@ -56,10 +56,10 @@ def memory_of(experiment: Experiment) -> Memory:
     model = _meta_model(experiment)
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     held = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
-    # Gradient, first and second moment; and a second copy of the gradients in DDP's buckets.
-    optimiser = (3 + (experiment.cluster.workers > 1)) * _FLOAT32 * trainable
-    activations = 0
+    optimiser = activations = 0
     if experiment.training.steps:
+        # Gradient, first and second moment; and a second copy of the gradients in DDP's buckets.
+        optimiser = (3 + (experiment.cluster.workers > 1)) * _FLOAT32 * trainable
         images = experiment.data.images_per_batch // experiment.shares
         with torch.device("meta"):
             counted = _kept_by_a_step(model, experiment)

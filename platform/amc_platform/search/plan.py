@@ -94,12 +94,6 @@ def make_plan(spec: Path, overrides: Sequence[str] = (), *, outline: bool = Fals
     nothing says how to make.
     """
     experiment = load_experiment(spec, overrides)
-    data = experiment.data
-    if not is_table(data.table) and data.prepare is None and not outline:
-        raise InputError(
-            f"{spec}: data.table: {data.table} is not there; make it with `amc prepare`, or set data.prepare"
-        )
-    data_hash = read_info(data.table).content_hash if is_table(data.table) else UNKNOWN
     proposals = Proposals.of(experiment) if experiment.search.optuna else None
     points = proposals.points if proposals else []
     rows: dict[str, list[Trial]] = {}
@@ -108,8 +102,8 @@ def make_plan(spec: Path, overrides: Sequence[str] = (), *, outline: bool = Fals
     return Plan(
         experiment,
         spec,
-        tuple(Row(name, row[0].changes, _jobs(row, data_hash, outline)) for name, row in rows.items()),
-        data_hash,
+        tuple(Row(name, row[0].changes, _jobs(row, outline)) for name, row in rows.items()),
+        _content("data.table", experiment.data.table, True),
         tuple(overrides),
         proposals,
     )
@@ -118,16 +112,21 @@ def make_plan(spec: Path, overrides: Sequence[str] = (), *, outline: bool = Fals
 def proposed_row(plan: Plan, point: Values) -> Row:
     """The row of one more point of a search."""
     trials = expand_trials(plan.source, plan.overrides, [point])
-    return Row(trials[0].name, trials[0].changes, _jobs(trials, plan.data_hash, outline=False))
+    return Row(trials[0].name, trials[0].changes, _jobs(trials, outline=False))
 
 
-def _jobs(trials: Sequence[Trial], data_hash: str, outline: bool) -> tuple[TrialJob, ...]:
+def _jobs(trials: Sequence[Trial], outline: bool) -> tuple[TrialJob, ...]:
     jobs: dict[str, TrialJob] = {}
     for trial in trials:
         spec = trial.experiment
         if spec.training.steps == 0 and spec.start_from is not None:
             # Nothing is drawn at random, so all seeds are the same trial.
             spec = spec.model_copy(update={"seed": 0})
+        data_hash = _content("data.table", spec.data.table, outline or spec.data.prepare is not None)
+        evaluated_hash = ""
+        if spec.evaluation.table is not None:
+            other = _content("evaluation.table", spec.evaluation.table, outline)
+            evaluated_hash = other if other != data_hash else ""
         start_hash: str | None = UNKNOWN
         try:
             if spec.start_from is not None:
@@ -138,14 +137,35 @@ def _jobs(trials: Sequence[Trial], data_hash: str, outline: bool) -> tuple[Trial
             if not outline:
                 raise
         identity = training_identity(
-            spec, data_hash=data_hash, start_hash=start_hash, code_format=CODE_FORMAT
+            spec,
+            data_hash=data_hash,
+            start_hash=start_hash,
+            code_format=CODE_FORMAT,
+            evaluated_hash=evaluated_hash,
         )
-        if UNKNOWN in (data_hash, start_hash):
+        if UNKNOWN in (data_hash, start_hash, evaluated_hash):
             identity = f"{UNKNOWN}-{identity}"
         folder = spec.output / "trials" / identity
         protocol = Protocol.find(spec.evaluation.protocol)
-        jobs.setdefault(identity, TrialJob(trial.name, trial.seed, spec, identity, folder, protocol))
+        job = TrialJob(trial.name, trial.seed, spec, identity, folder, protocol, evaluated_hash)
+        jobs.setdefault(identity, job)
     return tuple(jobs.values())
+
+
+def _content(field: str, table: Path, missing_is_fine: bool) -> str:
+    """Content hash of a table, `UNKNOWN` where it is not there. Raises InputError for one that must be."""
+    if is_table(table):
+        return _content_hash(table, table.stat().st_mtime_ns)
+    if missing_is_fine:
+        return UNKNOWN
+    remedy = ", or set data.prepare" if field == "data.table" else ""
+    raise InputError(f"{field}: {table} is not there; make it with `amc prepare`{remedy}")
+
+
+@cache
+def _content_hash(table: Path, _changed_ns: int) -> str:
+    """Read once for all trials."""
+    return read_info(table).content_hash
 
 
 def _hash_of_start(spec: Experiment) -> str | None:

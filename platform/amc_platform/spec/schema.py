@@ -153,6 +153,11 @@ class EvaluationSpec(Section):
         default="scenes",
         description="Named evaluation protocol, or a YAML file of one's own, relative to the working directory.",
     )
+    table: AbsolutePath | None = Field(
+        default=None,
+        description="Grounding table that is evaluated and validated on, relative to the working directory; "
+        "null for data.table.",
+    )
     splits: Words = Field(default=["test"], description="Splits evaluated at the end.")
     every: PositiveInt | None = Field(
         default=None, description="Steps between two validations; null for none before the end."
@@ -245,6 +250,11 @@ class Experiment(Section):
         description="Folder of the results, relative to the working directory.",
     )
 
+    @property
+    def evaluated_table(self) -> Path:
+        """The table that is evaluated and validated on."""
+        return self.evaluation.table or self.data.table
+
     @model_validator(mode="after")
     def _shared_evenly(self) -> Self:
         images, workers = self.data.images_per_batch, self.cluster.workers
@@ -286,11 +296,11 @@ class Experiment(Section):
     def _splits_exist(self) -> Self:
         if self.data.prepare is None:
             return self
-        used = {"evaluation.splits": self.evaluation.splits}
-        if self.training.steps:
-            used["data.splits"] = self.data.splits
-        if self.evaluation.every is not None:
-            used["evaluation.validation_split"] = [self.evaluation.validation_split]
+        used = {"data.splits": self.data.splits} if self.training.steps else {}
+        if self.evaluation.table is None:
+            used["evaluation.splits"] = self.evaluation.splits
+            if self.evaluation.every is not None:
+                used["evaluation.validation_split"] = [self.evaluation.validation_split]
         made = self.data.prepare.splits
         for path, splits in used.items():
             for split in splits:

@@ -26,7 +26,7 @@ class Validation:
         self._spec = job.experiment.evaluation
         self._rows: Sequence[ImageRow] = []
         if self._spec.every is not None:
-            rows = read_rows(job.experiment.data.table, splits={self._spec.validation_split})
+            rows = read_rows(job.experiment.evaluated_table, splits={self._spec.validation_split})
             self._rows = rows[: self._spec.validation_images]
 
     def due(self, steps: int) -> bool:
@@ -42,7 +42,7 @@ class Validation:
 
 def evaluate_split(job: TrialJob, model: Albef, split: str, steps: int, group: WorkerGroup) -> Evaluation:
     """The evaluation of the finished weights on `split`."""
-    rows = read_rows(job.experiment.data.table, splits={split})
+    rows = read_rows(job.experiment.evaluated_table, splits={split})
     hits = _hits(job, model, rows, group)
     folder, place = job.evaluation(split), f"evaluations/{split}"
     return _evaluation(job, split, steps, rows, hits, folder, place, final=True)
@@ -50,7 +50,7 @@ def evaluate_split(job: TrialJob, model: Albef, split: str, steps: int, group: W
 
 def pointing_metric(job: TrialJob, split: str) -> str:
     """Name of the accuracy of all phrases of a split, as in `test/refcoco_plus/pointing`."""
-    return spelled(f"{split}/{read_info(job.experiment.data.table).source['source']}/pointing")
+    return spelled(f"{split}/{read_info(job.experiment.evaluated_table).source['source']}/pointing")
 
 
 def _hits(job: TrialJob, model: Albef, rows: Sequence[ImageRow], group: WorkerGroup) -> list[Hit]:

@@ -84,6 +84,7 @@ def _to_json(job: TrialJob) -> dict[str, Any]:
         "identity": job.identity,
         "folder": str(job.folder),
         "protocol": job.protocol.model_dump(mode="json"),
+        "evaluated_hash": job.evaluated_hash,
     }
 
 
@@ -95,4 +96,5 @@ def _from_json(fields: dict[str, Any]) -> TrialJob:
         identity=fields["identity"],
         folder=Path(fields["folder"]),
         protocol=Protocol.model_validate(fields["protocol"]),
+        evaluated_hash=fields["evaluated_hash"],
     )

@@ -25,6 +25,8 @@ class TrialJob:
     identity: str
     folder: Path
     protocol: Protocol
+    evaluated_hash: str = ""
+    """Content of the table that is evaluated, where it is not the one trained on."""
 
     @property
     def label(self) -> str:
@@ -64,12 +66,12 @@ class TrialJob:
         return steps % spec.log_every == 0 or steps == spec.steps
 
     def evaluation(self, split: str) -> Path:
-        """Folder of the hits and the gallery of a split; another protocol is another folder."""
-        return (
-            self.folder
-            / "evaluations"
-            / f"{split}-{evaluation_identity(self.identity, self.protocol.hash, split)}"
-        )
+        """Folder of the hits and the gallery of a split; another protocol or table is another folder."""
+        return self.folder / "evaluations" / f"{split}-{self.evaluation_identity(split)}"
+
+    def evaluation_identity(self, split: str) -> str:
+        """What tells the hits of a split from those under another protocol, or of another table."""
+        return evaluation_identity(self.identity, self.protocol.hash, split, self.evaluated_hash)
 
     @property
     def trained(self) -> bool:
