@@ -135,10 +135,11 @@ class Albef(nn.Module):
         self,
         image_features: Float[Tensor, "pairs embedding"],
         text_features: Float[Tensor, "pairs embedding"],
+        wanted: Bool[Tensor, ""] | None = None,
     ) -> None:
-        """Add the momentum features of all ranks to the queues."""
-        enqueue(self.image_queue, self.queue_ptr_img, gather_ranks(image_features))
-        enqueue(self.text_queue, self.queue_ptr_txt, gather_ranks(text_features))
+        """Add the momentum features of all ranks to the queues, unless `wanted` is false."""
+        enqueue(self.image_queue, self.queue_ptr_img, gather_ranks(image_features), wanted)
+        enqueue(self.text_queue, self.queue_ptr_txt, gather_ranks(text_features), wanted)
 
     def tokenize(
         self, texts: Sequence[str]

@@ -1,7 +1,7 @@
 """Momentum copies (exponential moving averages) and the queues of their features."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, distributed, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -24,13 +24,21 @@ def gather_ranks(features: Float[Tensor, "pairs embedding"]) -> Float[Tensor, "a
 
 @torch.no_grad()
 def enqueue(
-    queue: Float[Tensor, "embedding size"], pointer: Tensor, features: Float[Tensor, "pairs embedding"]
+    queue: Float[Tensor, "embedding size"],
+    pointer: Int[Tensor, "..."],
+    features: Float[Tensor, "pairs embedding"],
+    wanted: Bool[Tensor, ""] | None = None,
 ) -> None:
-    """Write `features` as columns from `pointer` on, wrapping around; of more than fit, the newest stay."""
+    """Write `features` as columns from `pointer` on, wrapping around; of more than fit, the newest stay.
+
+    Nothing changes where `wanted` is false. Nothing waits for the device: pointer and `wanted` stay on it.
+    """
     size = queue.shape[1]
-    start = int(pointer.item())
     kept = features[-size:]
     skipped = features.shape[0] - kept.shape[0]
-    columns = (torch.arange(kept.shape[0], device=queue.device) + start + skipped) % size
-    queue[:, columns] = kept.T.to(queue.dtype)
-    pointer.fill_((start + features.shape[0]) % size)
+    columns = (torch.arange(kept.shape[0], device=queue.device) + pointer + skipped) % size
+    new, ahead = kept.T.to(queue.dtype), pointer + features.shape[0]
+    if wanted is not None:
+        new, ahead = torch.where(wanted, new, queue[:, columns]), torch.where(wanted, ahead, pointer)
+    queue[:, columns] = new
+    pointer.copy_(ahead % size)

@@ -71,9 +71,8 @@ class Log(Callback):
     def on_evaluate(self, training: Training, model: Albef, evaluation: Evaluation) -> None:
         self._call(f"{'final' if evaluation.final else 'validation'} {evaluation.split} {evaluation.steps}")
 
-    def on_checkpoint(self, training: Training, steps: int, path: Path | None) -> None:
-        assert path is not None
-        assert path.is_file()
+    def on_checkpoint(self, training: Training, steps: int, blocked_s: float) -> None:
+        assert blocked_s > 0
         self._call(f"checkpoint {steps}")
 
     def on_error(self, training: Training, error: BaseException) -> None:

@@ -79,10 +79,13 @@ class Objectives(nn.Module):
         amc = 0.0 if isinstance(config.amc, NoAttentionMask) else config.amc.weight
         return {"itc": config.itc, "itm": config.itm, "mlm": config.mlm, "amc": amc}
 
-    def update_queues(self) -> None:
-        """Enqueue the momentum features of the last forward. Called after backward, which still reads the queues."""
+    def update_queues(self, wanted: Bool[Tensor, ""] | None = None) -> None:
+        """Enqueue the momentum features of the last forward, unless `wanted` is false.
+
+        Called after backward, which still reads the queues.
+        """
         if self._keys is not None:
-            self.model.enqueue(*self._keys)
+            self.model.enqueue(*self._keys, wanted)
             self._keys = None
 
     def _mask(self, batch: Batch) -> MaskedText:

@@ -151,6 +151,10 @@ class TrainingLoader:
             return replace(batch, **{f.name: getattr(batch, f.name).pin_memory() for f in fields(batch)})
         return batch
 
+    def image_ids(self, step: int) -> list[str]:
+        """Ids of this worker's images in the batch of `step`."""
+        return [self.rows[image].image_id for image in self.sampler.share(self.sampler.state(step)).tolist()]
+
     def sample(self, state: SamplerState, image: int) -> Sample:
         """Image number `image` as the epoch of `state` shows it."""
         config, row = self.config, self.rows[image]

@@ -9,7 +9,13 @@ from amc_platform.spec.loading import to_mapping
 from amc_platform.spec.schema import Experiment
 
 _DATA_UNCOUNTED = ("table", "prepare", "loader_workers", "empty_regions")
-_TRAINING_UNCOUNTED = ("log_every", "checkpoint_every", "early_stopping", "activation_checkpointing")
+_TRAINING_UNCOUNTED = (
+    "log_every",
+    "checkpoint_every",
+    "early_stopping",
+    "activation_checkpointing",
+    "on_nan",
+)
 
 
 def identity(fields: Mapping[str, Any]) -> str:
@@ -27,9 +33,9 @@ def training_identity(
     `activation_checkpointing` (equal to the last bit with it and without), how batches are drawn (`data` but
     for `table` and `prepare`, for whose content `data_hash` stands, and for `loader_workers` and
     `empty_regions`, which change no batch), `seed`, `cluster.workers` (which worker draws which dropout
-    follows from it), `start_hash` (content of the checkpoint started from; None for random weights, then
-    `vocabulary` counts) and `code_format` (raised when the training code starts to give other weights for
-    equal specs).
+    follows from it), `cluster.gradient_precision`, `start_hash` (content of the checkpoint started from; None for
+    random weights, then `vocabulary` counts) and `code_format` (raised when the training code starts to give
+    other weights for equal specs).
 
     With `training.early_stopping`, the validations that it looks at count as well.
 
@@ -46,6 +52,7 @@ def training_identity(
             "data": {**_without(spec["data"], *_DATA_UNCOUNTED), "hash": data_hash},
             "seed": spec["seed"],
             "workers": spec["cluster"]["workers"],
+            **_chosen(spec),
             "start": start_hash or {"vocabulary": spec["vocabulary"]},
             "format": code_format,
         }
@@ -55,6 +62,15 @@ def training_identity(
 def evaluation_identity(training: str, protocol_hash: str, split: str) -> str:
     """Identity of the hits on `split`, under a protocol, of the weights with the identity `training`."""
     return identity({"training": training, "protocol": protocol_hash, "split": split})
+
+
+def _chosen(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields that came later, where they are not what every training before them had: old identities hold."""
+    later = {
+        "on_nan": (spec["training"]["on_nan"], "stop"),
+        "gradient_precision": (spec["cluster"]["gradient_precision"], "fp32"),
+    }
+    return {name: value for name, (value, default) in later.items() if value != default}
 
 
 def _stopping(spec: Mapping[str, Any]) -> dict[str, Any]:

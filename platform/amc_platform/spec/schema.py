@@ -143,6 +143,11 @@ class TrainingSpec(Section):
     compile_image_encoder: bool = Field(
         default=False, description="Compile the image encoder; half a minute once, then faster steps."
     )
+    on_nan: Literal["stop", "skip"] = Field(
+        default="stop",
+        description="A step whose losses are not finite ends the training, naming its images, or changes nothing and "
+        "is counted.",
+    )
     log_every: PositiveInt = Field(default=20, description="Steps between two records of the losses.")
     checkpoint_every: PositiveInt = Field(default=100, description="Steps between two checkpoints.")
     early_stopping: EarlyStoppingSpec | None = Field(
@@ -197,6 +202,10 @@ class ClusterSpec(Section):
     workers: PositiveInt = Field(default=1, description="Processes that train together.")
     cpus_per_worker: PositiveFloat = Field(default=1, description="CPU cores reserved for each.")
     gpus_per_worker: NonNegativeInt = Field(default=0, description="GPUs of each; 0 trains on the CPU.")
+    gradient_precision: Literal["fp32", "bf16"] = Field(
+        default="fp32",
+        description="Arithmetic in which workers average gradients; bf16 sends half the bytes and rounds.",
+    )
     address: Word | None = Field(
         default=None, description="Address of a running Ray cluster; null starts one here."
     )

@@ -1,10 +1,11 @@
 """The group of workers a process belongs to; a single process is a group of one."""
 
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import torch
 from torch import distributed, nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 
 T = TypeVar("T")
 
@@ -34,17 +35,31 @@ class WorkerGroup:
         """Whether this worker writes for all."""
         return self.rank == 0
 
-    def wrap(self, module: nn.Module, *, all_parameters_used: bool) -> nn.Module:
-        """Average gradients over the group. Losses are made inside `module`'s forward, heatmap gradients included."""
+    def wrap(
+        self,
+        module: nn.Module,
+        *,
+        all_parameters_used: bool,
+        gradient_precision: Literal["fp32", "bf16"] = "fp32",
+    ) -> nn.Module:
+        """Average gradients over the group. Losses are made inside `module`'s forward, heatmap gradients included.
+
+        `static_graph` stays off: which parameters get a gradient may change with the batch (no region, no hidden
+        word), and AMC's inner gradient runs the graph twice. Parameters that no loss reads are looked for only where
+        an objective is off.
+        """
         if self.size == 1:
             return module
-        return nn.parallel.DistributedDataParallel(
+        wrapped = nn.parallel.DistributedDataParallel(
             module,
             device_ids=[self.device.index] if self.device.type == "cuda" else None,
             # Queues are equal by construction: every rank enqueues the gathered features.
             broadcast_buffers=False,
             find_unused_parameters=not all_parameters_used,
         )
+        if gradient_precision == "bf16":
+            wrapped.register_comm_hook(None, bf16_compress_hook)
+        return wrapped
 
     def gather(self, value: T) -> list[T]:
         """`value` of every rank, in rank order, on every rank."""

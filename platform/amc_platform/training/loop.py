@@ -11,7 +11,7 @@ from amc_platform.files import Lock, atomic_path
 from amc_platform.tracking.journal import Journal
 from amc_platform.training.callbacks.base import Callback, StepEnd, Training
 from amc_platform.training.callbacks.chosen import callbacks_of
-from amc_platform.training.checkpoint import load_state, remove_states, save_state
+from amc_platform.training.checkpoint import Checkpoints, load_state, newest_intact, remove_states, sweep
 from amc_platform.training.distributed import WorkerGroup
 from amc_platform.training.evaluating import Validation, evaluate_split
 from amc_platform.training.orders import Orders
@@ -83,8 +83,9 @@ def train(training: Training, callbacks: Sequence[Callback], status: TrialStatus
     """
     job, group, spec = training.job, training.group, training.job.experiment
     model = start_model(spec)
-    stepper = Stepper(Objectives(model, spec.objective, mask_token_id(model)), spec.training, group, job.seed)
-    steps = load_state(job.states, model, stepper.optimizer)
+    objectives = Objectives(model, spec.objective, mask_token_id(model))
+    stepper = Stepper(objectives, spec.training, group, job.seed, spec.cluster.gradient_precision)
+    steps = _continue(job, group, stepper, model)
     status.world_sizes = (*status.world_sizes, (steps, group.size))
     if group.leads:
         status.write(job.folder)
@@ -103,6 +104,14 @@ def train(training: Training, callbacks: Sequence[Callback], status: TrialStatus
     return model
 
 
+def _continue(job: TrialJob, group: WorkerGroup, stepper: Stepper, model: Albef) -> int:
+    """Load the newest intact state, which rank 0 chooses for all; returns its step, 0 where there is none."""
+    if group.leads:
+        sweep(job.states)
+    path = group.gather(newest_intact(job.states) if group.leads else None)[0]
+    return 0 if path is None else load_state(path, model, stepper.optimizer, job.identity)
+
+
 def _steps(
     training: Training, callbacks: Sequence[Callback], stepper: Stepper, model: Albef, done: int
 ) -> int:
@@ -112,28 +121,30 @@ def _steps(
     validation = Validation(job, training.group)
     for callback in callbacks:
         callback.on_train_start(training, model, loader, done)
-    for step, batch in enumerate(loader.batches(done, spec.steps), start=done):
-        losses, done = stepper.step(batch, step), step + 1
-        for callback in callbacks:
-            callback.on_step_end(training, StepEnd(done, batch, losses, stepper.rate))
-        with training.aside():
-            if validation.due(done):
-                evaluation = validation.run(model, done)
-                for callback in callbacks:
-                    callback.on_evaluate(training, model, evaluation)
-            if training.order == "pause" and training.group.leads:
-                save_state(job.states, done, model, stepper.optimizer)
-            if training.order:
-                break
-            if training.stopped:
-                training.report(f"{job.label}: stopped at step {done}: {training.stopped}")
-                break
-            if done % spec.checkpoint_every == 0 and done < spec.steps:
-                path = (
-                    save_state(job.states, done, model, stepper.optimizer) if training.group.leads else None
-                )
-                for callback in callbacks:
-                    callback.on_checkpoint(training, done, path)
+    with contextlib.closing(Checkpoints(job.states, job.identity, training.group.size)) as checkpoints:
+        for step, batch in enumerate(loader.batches(done, spec.steps), start=done):
+            losses, done = stepper.step(batch, step), step + 1
+            for callback in callbacks:
+                callback.on_step_end(training, StepEnd(done, batch, losses, stepper.rate, stepper.finite))
+            with training.aside():
+                if validation.due(done):
+                    evaluation = validation.run(model, done)
+                    for callback in callbacks:
+                        callback.on_evaluate(training, model, evaluation)
+                if training.order == "pause" and training.group.leads:
+                    checkpoints.save(done, model, stepper.optimizer)
+                if training.order:
+                    break
+                if training.stopped:
+                    training.report(f"{job.label}: stopped at step {done}: {training.stopped}")
+                    break
+                if done % spec.checkpoint_every == 0 and done < spec.steps:
+                    blocked_s = (
+                        checkpoints.save(done, model, stepper.optimizer) if training.group.leads else 0.0
+                    )
+                    for callback in callbacks:
+                        callback.on_checkpoint(training, done, blocked_s)
+        checkpoints.wait()
     return done
 
 

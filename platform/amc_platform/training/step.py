@@ -1,6 +1,7 @@
 """One optimisation step."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ class Stepper:
     spec: TrainingSpec
     group: WorkerGroup
     seed: int
+    gradient_precision: Literal["fp32", "bf16"] = "fp32"
 
     def __post_init__(self) -> None:
         model = self.objectives.to(self.group.device).train().model
@@ -29,16 +31,22 @@ class Stepper:
             model.compile_image_encoder()
         self.optimizer = make_optimizer(model, self.spec.lr, self.spec.weight_decay)
         self.rate = 0.0
+        self.finite = torch.ones((), dtype=torch.bool, device=self.group.device)
+        """Whether the gradients of the last step were finite."""
         self._trainable = [p for p in self.objectives.parameters() if p.requires_grad]
         config = self.objectives.config
         everything = min(config.itc, config.itm, config.mlm) > 0
-        self._wrapped: nn.Module = self.group.wrap(self.objectives, all_parameters_used=everything)
+        self._wrapped: nn.Module = self.group.wrap(
+            self.objectives, all_parameters_used=everything, gradient_precision=self.gradient_precision
+        )
 
     @fast_cpu_matmul()
     def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Train on `batch` as step number `step` (from 0); the losses of this rank, detached.
 
-        All random numbers of the step follow from seed, step and rank, so that a continued run draws the same.
+        All random numbers of the step follow from seed, step and rank, so that a continued run draws the same. A step
+        whose gradients are not finite changes no weight and no queue (`finite` says so, on the device: nothing waits
+        for it); the moving averages move before the losses are known, and so with every step.
         """
         torch.manual_seed(_mix(self.seed, step, self.group.rank))
         self.rate = self._set_learning_rate(step)
@@ -47,10 +55,15 @@ class Stepper:
             losses: dict[str, Tensor] = self._wrapped(batch, self.distillation(step))
         self.optimizer.zero_grad(set_to_none=True)
         losses["total"].backward()
+        # Averaged over the ranks, so that a fault on one is seen by all.
+        norm = nn.utils.get_total_norm([p.grad for p in self._trainable if p.grad is not None])
+        self.finite = norm.isfinite()
         if self.spec.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self._trainable, self.spec.clip_norm)
+            nn.utils.clip_grads_with_norm_(self._trainable, self.spec.clip_norm, norm)
+        # The fused optimiser leaves everything as it is where this is 1, its own count of steps included.
+        self.optimizer.found_inf = (~self.finite).float()  # pyright: ignore[reportAttributeAccessIssue]
         self.optimizer.step()
-        self.objectives.update_queues()
+        self.objectives.update_queues(self.finite)
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _set_learning_rate(self, step: int) -> float:

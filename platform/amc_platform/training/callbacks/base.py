@@ -65,6 +65,8 @@ class StepEnd:
     losses: Mapping[str, Tensor]
     """Of this rank, detached."""
     learning_rate: float
+    finite: Tensor
+    """Whether its gradients were finite, equal on all ranks; where not, it changed no weight and no queue."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,11 @@ class Callback:
     def on_evaluate(self, training: Training, model: Albef, evaluation: Evaluation) -> None:
         """After every evaluation, on the way and at the end; it may set `training.stopped`."""
 
-    def on_checkpoint(self, training: Training, steps: int, path: Path | None) -> None:
-        """After the state after `steps` steps was saved; `path` is the file, on rank 0 that wrote it."""
+    def on_checkpoint(self, training: Training, steps: int, blocked_s: float) -> None:
+        """After the state after `steps` steps was copied; the file is written meanwhile.
+
+        `blocked_s`: seconds that training waited, on rank 0 that writes.
+        """
 
     def on_error(self, training: Training, error: BaseException) -> None:
         """When the trial fails, or is interrupted; `error` is raised again afterwards."""

@@ -1,11 +1,14 @@
-"""Losses and learning rate."""
+"""Losses and learning rate, and what is done where they are not finite."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from amc_models.albef import Albef
 from amc_models.errors import InputError
+from amc_platform.data.loader import TrainingLoader
 from amc_platform.training.callbacks.base import Callback, StepEnd, Training
 
 
@@ -13,39 +16,87 @@ class DivergedError(InputError):
     """A loss is not finite; every rank raises it at the same step, so that the group can go on to the next trial."""
 
 
+IDS_SHOWN = 16
+"""Images of a batch that a message names."""
+
+
+class _Step(NamedTuple):
+    """What is kept of a step until it is looked at; everything stays on the device."""
+
+    steps: int
+    finite: Tensor
+    losses: Tensor
+    """As many as there are names, of this rank."""
+
+
 class Losses(Callback):
     """Records losses every `training.log_every` steps, averaged over them and over ranks, and the learning rate.
 
-    `train/empty_regions` counts phrases without a region over these steps and ranks, where there are any.
+    `train/empty_regions` counts phrases without a region over these steps and ranks, where there are any. With
+    `training.on_nan: skip`, `train/skipped_steps` counts steps of this start that were not finite and changed nothing;
+    the averages leave them out. Between two records nothing waits for the device.
     """
 
     def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._count = 0
+        self._steps: list[_Step] = []
         self._empty = 0
+        self._skipped = 0
         self._told = False
 
+    def on_train_start(self, training: Training, model: Albef, loader: TrainingLoader, steps: int) -> None:
+        """Remember where images of a step can be looked up."""
+        self._loader = loader
+
     def on_step_end(self, training: Training, step: StepEnd) -> None:
-        """Take the losses of a step. Raises DivergedError where an average is not finite."""
-        for name, loss in step.losses.items():
-            self._sums[name] = self._sums.get(name, torch.zeros_like(loss)) + loss
-        self._count += 1
+        """Take the losses of a step. Raises DivergedError where one was not finite, unless such steps are skipped.
+
+        This is looked at when losses are recorded and before a checkpoint, which never holds what comes after.
+        """
+        spec = training.job.experiment.training
+        losses = torch.stack(list(step.losses.values()))
+        self._steps.append(_Step(step.steps, step.finite & losses.isfinite().all(), losses))
         self._empty += int((~step.batch.has_region).sum())
-        if training.job.logs(step.steps):
+        logs = training.job.logs(step.steps)
+        if spec.on_nan == "stop" and (logs or step.steps % spec.checkpoint_every == 0):
+            self._stop_if_diverged(training, list(step.losses))
+        if logs:
             self._record(training, step)
-            self._sums, self._count, self._empty = {}, 0, 0
+            self._steps, self._empty = [], 0
+
+    def _stop_if_diverged(self, training: Training, names: list[str]) -> None:
+        group = training.group
+        # One sum over the ranks; a fault on any of them is a fraction below 1.
+        good = group.mean(torch.stack([kept.finite.float() for kept in self._steps]))
+        for kept, share in zip(self._steps, good.tolist(), strict=True):
+            if share < 1:
+                means = group.mean(kept.losses).tolist()
+                ids = [] if bool(kept.losses.isfinite().all()) else self._loader.image_ids(kept.steps - 1)
+                found = [image for of_rank in group.gather(ids) for image in of_rank]
+                raise DivergedError(_diverged(kept.steps, dict(zip(names, means, strict=True)), found))
 
     def _record(self, training: Training, step: StepEnd) -> None:
-        empty = torch.tensor(float(self._empty), device=training.group.device)
-        *sums, empties = training.group.mean(torch.stack([*self._sums.values(), empty])).tolist()
-        values = {f"train/loss_{name}": s / self._count for name, s in zip(self._sums, sums, strict=True)}
+        group, device = training.group, training.group.device
+        finite = torch.stack([kept.finite for kept in self._steps])
+        # What one rank skips, all skip: `finite` of the gradients is the same everywhere.
+        sums = torch.where(finite[:, None], torch.stack([kept.losses for kept in self._steps]), 0.0).sum(
+            dim=0
+        )
+        counts = torch.stack([finite.sum(), torch.tensor(self._empty, device=device)]).to(sums.dtype)
+        *means, counted, empties = group.mean(torch.cat([sums, counts])).tolist()
+        values = {
+            f"train/loss_{name}": mean / counted
+            for name, mean in zip(step.losses, means, strict=True)
+            if counted
+        }
         training.record(step.steps, values | {"train/lr": step.learning_rate})
-        for name, value in values.items():
-            if not math.isfinite(value):
-                raise DivergedError(
-                    f"training: {name} is {value} at step {step.steps}; lower training.lr or set training.clip_norm"
-                )
-        if number := round(empties * training.group.size):
+        if skipped := len(self._steps) - round(counted):
+            self._skipped += skipped
+            training.record(step.steps, {"train/skipped_steps": self._skipped})
+            training.report(
+                f"{training.job.label}: {skipped} steps up to step {step.steps} had losses that are not finite and "
+                "were skipped (training.on_nan); train/skipped_steps counts them"
+            )
+        if number := round(empties * group.size):
             self._tell_empty(training, step.steps, number)
 
     def _tell_empty(self, training: Training, steps: int, number: int) -> None:
@@ -56,3 +107,12 @@ class Losses(Callback):
                 "without AMC; train/empty_regions counts them"
             )
             self._told = True
+
+
+def _diverged(steps: int, means: dict[str, float], images: list[str]) -> str:
+    name = next((name for name, mean in means.items() if not math.isfinite(mean)), "")
+    what = f"train/loss_{name} is {means[name]}" if name else "a gradient is not finite"
+    more = len(images) - IDS_SHOWN
+    shown = ", ".join(images[:IDS_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    seen = f" (images {shown})" if images else ""
+    return f"training: {what} at step {steps}{seen}; lower training.lr or set training.clip_norm"

@@ -15,7 +15,8 @@ class Throughput(Callback):
 
     `train/pairs_per_second` counts all ranks; the rest is rank 0's: `train/data_wait_share` of the time it waited for
     batches, `system/journal_seconds` it has spent writing to the journal in this start, and its peaks
-    `system/memory_gib` and, with a GPU, `system/gpu_memory_gib`.
+    `system/memory_gib` and, with a GPU, `system/gpu_memory_gib`. `system/checkpoint_blocked_s` is how long training
+    waited for each checkpoint.
     """
 
     def on_train_start(self, training: Training, model: Albef, loader: TrainingLoader, steps: int) -> None:
@@ -45,6 +46,10 @@ class Throughput(Callback):
         if training.journal is not None:
             values["system/journal_seconds"] = training.journal.seconds
         training.record(step.steps, values)
+
+    def on_checkpoint(self, training: Training, steps: int, blocked_s: float) -> None:
+        """Record the waiting."""
+        training.record(steps, {"system/checkpoint_blocked_s": blocked_s})
 
 
 def _spent(training: Training) -> float:
