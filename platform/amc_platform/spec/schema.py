@@ -212,6 +212,11 @@ class ClusterSpec(Section):
     max_failures: NonNegativeInt = Field(
         default=3, description="Restarts from the last checkpoint after a worker failed."
     )
+    hang_timeout_s: PositiveFloat = Field(
+        default=1800,
+        description="Seconds without a step after which the workers count as hanging and are started again; more than "
+        "a validation takes.",
+    )
 
 
 class TrackingSpec(Section):

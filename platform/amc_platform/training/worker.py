@@ -6,7 +6,9 @@ continues from the same files.
 
 import logging
 import os
+import signal
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -14,7 +16,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from amc_models.errors import InputError
-from amc_platform.files import write_text
 from amc_platform.spec import ClusterSpec
 from amc_platform.training.lane import Lane
 
@@ -46,32 +47,42 @@ def work(lane: Lane, cluster: ClusterSpec) -> None:
         )
         try:
             trainer.fit()
+        except Exception as error:
+            if lane.hang.exists():
+                raise RuntimeError(lane.hang.read_text(encoding="utf-8")) from error
+            raise
         finally:
-            if lane.fault.exists():
-                raise InputError(lane.fault.read_text(encoding="utf-8"))
+            if lane.fault:
+                raise InputError(lane.fault)
 
 
 def _worker(config: dict[str, Any]) -> None:
     """Runs on every worker. No restart mends an InputError, so a group that is restarted after one leaves at once."""
     from amc_platform.training.callbacks.losses import DivergedError
     from amc_platform.training.distributed import WorkerGroup
+    from amc_platform.training.hang import HangWatch
     from amc_platform.training.loop import run_trial
 
     lane: Lane = config["lane"]
-    if lane.fault.exists():
+    if lane.fault:
         return
     group = WorkerGroup.current()
     report = lane.report if group.leads else _silent
+    if group.leads and lane.hang.exists():
+        report(f"{lane.hang.read_text(encoding='utf-8')}; the workers were started again")
+        lane.hang.unlink()
     number = group.gather(lane.first_open)[0]
     while (job := lane.receive(number)) is not None:
         error = ""
         try:
-            run_trial(job, group, report)
+            limit_s = job.experiment.cluster.hang_timeout_s
+            with HangWatch(lane.signs, lane.hang, group.rank, limit_s) as watch:
+                run_trial(job, group, report, [watch])
         except DivergedError as diverged:
             error = str(diverged)
         except InputError as fault:
             # The other ranks may be waiting for this one: the failure ends them too.
-            write_text(lane.fault, str(fault))
+            lane.fail(str(fault))
             raise
         if group.leads:
             lane.finish(number, error)
@@ -96,6 +107,7 @@ def ray_session(cluster: ClusterSpec) -> Iterator[None]:
         _check_resources(cluster)
         yield
         return
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             address=cluster.address or "local",
@@ -108,11 +120,27 @@ def ray_session(cluster: ClusterSpec) -> Iterator[None]:
         raise InputError(
             f"cluster.address: no Ray at {cluster.address} ({error}); start it, or leave the field out"
         ) from error
+    if threading.current_thread() is threading.main_thread():
+        # Ray takes the signal for itself, and would leave at once.
+        signal.signal(signal.SIGTERM, on_sigterm)
     try:
         _check_resources(cluster)
         yield
     finally:
         ray.shutdown()
+
+
+def vital_addresses() -> dict[str, tuple[str, int]]:
+    """Where the head of the cluster and this node's raylet listen: without either this process can do nothing."""
+    import ray
+
+    context = ray.get_runtime_context()
+    host, _, port = context.gcs_address.rpartition(":")
+    own = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
+    return {
+        "the head of the Ray cluster": (host, int(port)),
+        "the Ray of this machine": (own["NodeManagerAddress"], own["NodeManagerPort"]),
+    }
 
 
 def groups_that_fit(cluster: ClusterSpec) -> int:
