@@ -17,8 +17,9 @@ class Batch:
     input_ids: Int[Tensor, "pairs length"]
     attention_mask: Bool[Tensor, "pairs length"]
     """False at padding."""
-    may_be_negative: Bool[Tensor, "pairs images"]
-    """False where the phrase is known to hold for the image, its own included."""
+    may_be_negative: Bool[Tensor, "pairs candidates"]
+    """False where the phrase is known to hold for the image, its own included. Candidates are the images of this batch,
+    or, where losses are over the global batch, all of its images."""
     maskable: Bool[Tensor, "pairs length"]
     """Tokens masked language modelling may hide."""
     region_masks: Float[Tensor, "pairs mask_size mask_size"]
@@ -30,6 +31,35 @@ class Batch:
         """Row of `images` a pair belongs to."""
         images, pairs = self.images.shape[0], self.input_ids.shape[0]
         return torch.arange(images, device=self.images.device).repeat_interleave(pairs // images)
+
+    def parts(self, number: int, *, all_candidates: bool) -> list[Self]:
+        """`number` equal micro-batches, in order; each with all candidates, or with its own images only.
+
+        With its own images only, a part stands alone: its texts are as long as its longest. Waits for the device.
+        """
+        if number == 1:
+            return [self]
+        images, pairs = len(self.images) // number, len(self.input_ids) // number
+        made: list[Self] = []
+        for part in range(number):
+            own, rows = slice(part * images, (part + 1) * images), slice(part * pairs, (part + 1) * pairs)
+            mask = self.attention_mask[rows]
+            columns, length = (
+                (slice(None), slice(None)) if all_candidates else (own, slice(int(mask.sum(1).max())))
+            )
+            made.append(
+                replace(
+                    self,
+                    images=self.images[own],
+                    input_ids=self.input_ids[rows, length],
+                    attention_mask=mask[:, length],
+                    may_be_negative=self.may_be_negative[rows, columns],
+                    maskable=self.maskable[rows, length],
+                    region_masks=self.region_masks[rows],
+                    has_region=self.has_region[rows],
+                )
+            )
+        return made
 
     def to(self, device: torch.device) -> Self:
         """The same batch on `device`."""

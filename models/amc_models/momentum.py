@@ -1,7 +1,7 @@
 """Momentum copies (exponential moving averages) and the queues of their features."""
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, distributed, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -13,12 +13,13 @@ def update_average(average: nn.Module, online: nn.Module, momentum: float) -> No
 
 
 @torch.no_grad()
-def gather_ranks(features: Float[Tensor, "pairs embedding"]) -> Float[Tensor, "all_pairs embedding"]:
-    """Features of all ranks in rank order; the same where nothing is distributed."""
+def gather_ranks(rows: Shaped[Tensor, "rows ..."]) -> Shaped[Tensor, "all_rows ..."]:
+    """Rows of all ranks in rank order, without gradient; the same where nothing is distributed."""
     if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
-        return features
-    gathered = [torch.empty_like(features) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(gathered, features.contiguous())
+        return rows
+    rows = rows.contiguous()
+    gathered = [torch.empty_like(rows) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(gathered, rows)
     return torch.cat(gathered)
 
 

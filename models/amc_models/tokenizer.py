@@ -68,8 +68,13 @@ class Tokenizer:
         """Write `vocab.txt`."""
         Path(path).write_text("\n".join(self.vocabulary) + "\n", encoding="utf-8")
 
-    def batch(self, texts: Sequence[str], *, max_length: int, truncate: bool = True) -> TokenBatch:
-        """[CLS] and tokens of each text, padded to the longest; cut to `max_length` ids or refused beyond it."""
+    def batch(
+        self, texts: Sequence[str], *, max_length: int, truncate: bool = True, pad: bool = False
+    ) -> TokenBatch:
+        """[CLS] and tokens of each text, padded to the longest; cut to `max_length` ids or refused beyond it.
+
+        `pad`: to `max_length` whatever the longest is.
+        """
         rows = [
             [self.ids["[CLS]"], *e.ids]
             for e in self._pieces.encode_batch(list(texts), add_special_tokens=False)
@@ -82,6 +87,7 @@ class Tokenizer:
             raise InputError(
                 f"text of {length} tokens, the network takes {max_length}: {longest[:80]!r}; shorten it"
             )
+        length = max_length if pad else length
         input_ids = torch.zeros(len(rows), length, dtype=torch.long)
         for index, row in enumerate(rows):
             input_ids[index, : len(row)] = torch.tensor(row)

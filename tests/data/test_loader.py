@@ -223,3 +223,20 @@ def test_more_images_asked_for_than_there_are() -> None:
         InputError, match=r"data.images_per_batch: 40 images asked for, the training split has 10"
     ):
         loader(images_per_batch=40)
+
+
+@pytest.mark.parametrize("false_negatives", ["exclude", "keep"])
+@pytest.mark.parametrize("flip", ["off", "swap"])
+def test_workers_agree_on_the_whole_batch(false_negatives: str, flip: str) -> None:
+    options = {"false_negatives": false_negatives, "flip": flip, "whole_batch": True}
+    for step in range(4):
+        alone = loader(**options).batch(step)
+        shares = [loader(rank, 2, **options).batch(step) for rank in range(2)]
+        for name in ("images", "input_ids", "attention_mask", "may_be_negative", "maskable", "region_masks"):
+            assert torch.equal(torch.cat([getattr(share, name) for share in shares]), getattr(alone, name)), (
+                name
+            )
+        assert alone.input_ids.shape[1] == CONFIG.max_tokens
+        assert [tuple(share.may_be_negative.shape) for share in shares] == [(4, 4), (4, 4)]
+        trimmed = loader(false_negatives=false_negatives, flip=flip).batch(step)
+        assert torch.equal(trimmed.may_be_negative, alone.may_be_negative)

@@ -162,8 +162,8 @@ def test_full_precision_inside_of_bf16() -> None:
     model, batch = tiny_model().float(), as_float(tiny_batch())
     objectives = Objectives(model, ObjectiveConfig(), 4)
     with autocast(CPU, "bf16"):
-        encoded = objectives._encode(batch, None)
-        logits, maps = objectives._positive(batch, encoded)
+        encoded = objectives.encode(batch, None)
+        logits, maps = objectives.positive(batch, encoded)
         similar = objectives._similarities(encoded.features, encoded.features)
         words = model.text_encoder.predict_words(encoded.text)
     assert maps is not None

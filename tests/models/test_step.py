@@ -96,7 +96,7 @@ def test_heatmaps_of_evaluation_equal_those_of_training() -> None:
     model = tiny_model().eval()
     batch = tiny_batch()
     objectives = Objectives(model, ObjectiveConfig(amc=AmcLoss(normalise=False)), mask_token_id=4)
-    _, trained = objectives._positive(batch, objectives._encode(batch, None))
+    _, trained = objectives.positive(batch, objectives.encode(batch, None))
     texts = [["a red star", "a blue ring on the left"], ["a ring", "a red ring"], ["a star", "a blue star"]]
     evaluated = heatmaps(model, batch.images, texts)
     assert trained is not None

@@ -29,6 +29,9 @@ def test_identity_is_the_hash_of_canonical_json() -> None:
         "data.flip=plain",
         "data.preset=paper",
         "cluster.workers=2",
+        "training.accumulation=2",
+        "training.on_nan=skip",
+        "objective.batch=global",
     ],
 )
 def test_what_changes_the_weights_changes_the_identity(base: Path, override: str) -> None:
@@ -86,3 +89,15 @@ def test_sizes_count_and_not_the_preset_they_came_from(base: Path) -> None:
 def test_an_evaluation_has_its_own_identity() -> None:
     names = {evaluation_identity(t, p, s) for t in "ab" for p in "cd" for s in ("test", "val")}
     assert len(names) == 8
+
+
+def test_how_a_batch_is_cut_counts_only_where_losses_are_over_its_parts(base: Path) -> None:
+    def of(*overrides: str) -> str:
+        return identity_of(load_experiment(base, list(overrides)))
+
+    assert of("cluster.workers=2") == of("training.accumulation=2") != of()
+    assert of("cluster.workers=2", "training.accumulation=2") == of("cluster.workers=4")
+    whole = of("objective.batch=global")
+    assert of("objective.batch=global", "cluster.workers=2", "training.accumulation=2") == whole != of()
+    rounded = of("cluster.workers=2", "cluster.gradient_precision=bf16")
+    assert rounded != of("cluster.workers=2")

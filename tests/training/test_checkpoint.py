@@ -55,6 +55,7 @@ def saved(folder: Path) -> tuple[Albef, torch.optim.Optimizer]:
 def test_a_state_comes_back_to_the_last_bit(tmp_path: Path) -> None:
     model, optimizer = saved(tmp_path)
     path = newest_intact(tmp_path)
+    assert path is not None
     assert path == tmp_path / SECOND
     assert intact(path)["workers"] == 2
     other, moments = trained(steps=3)

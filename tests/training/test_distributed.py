@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -25,14 +26,15 @@ def gradients(module: torch.nn.Module, rank: int) -> None:
     module(half(rank), 0.4)["total"].backward()
 
 
-def worker(rank: int, folder: str, checkpointing: bool) -> None:
+def worker(rank: int, folder: str, checkpointing: bool, precision: Literal["fp32", "bf16"]) -> None:
     torch.set_num_threads(1)
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "RANK": str(rank), "WORLD_SIZE": "2"}
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     group = WorkerGroup.current()
     objectives = Objectives(tiny_model(), ObjectiveConfig(), mask_token_id=4)
     objectives.model.checkpoint_activations(checkpointing)
-    gradients(group.wrap(objectives, all_parameters_used=True), rank)
+    wrapped = group.wrap(objectives, all_parameters_used=True, gradient_precision=precision)
+    gradients(wrapped, rank)
     objectives.update_queues()
     torch.save(
         {
@@ -48,7 +50,7 @@ def worker(rank: int, folder: str, checkpointing: bool) -> None:
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_two_workers_equal_the_mean_of_their_halves(tmp_path: Path, checkpointing: bool) -> None:
-    spawn(worker, args=(str(tmp_path), checkpointing), nprocs=2)
+    spawn(worker, args=(str(tmp_path), checkpointing, "fp32"), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
     alone: list[dict[str, torch.Tensor]] = []
     for rank in range(2):
@@ -65,6 +67,23 @@ def test_two_workers_equal_the_mean_of_their_halves(tmp_path: Path, checkpointin
     assert torch.equal(first["queue"], second["queue"])
     assert first["pointer"].item() == 12 % 8
     assert first["gathered"] == second["gathered"] == [0, 1]
+
+
+def test_gradients_in_bf16_are_those_numbers_rounded(tmp_path: Path) -> None:
+    for precision in ("fp32", "bf16"):
+        (tmp_path / precision).mkdir()
+        spawn(worker, args=(str(tmp_path / precision), False, precision), nprocs=2)
+    exact, rounded = (
+        torch.load(tmp_path / precision / "0.pt", weights_only=True)["gradients"]
+        for precision in ("fp32", "bf16")
+    )
+    for name, gradient in exact.items():
+        # Each half and their sum are rounded to 8 bits.
+        scale = gradient.abs().max().item()
+        torch.testing.assert_close(rounded[name], gradient, rtol=0.02, atol=0.02 * scale)
+    differ = [name for name, gradient in exact.items() if not torch.equal(gradient, rounded[name])]
+    assert "itm_head.weight" in differ
+    assert torch.equal(rounded["itm_head.weight"], rounded["itm_head.weight"].bfloat16().double())
 
 
 def test_a_single_process_is_a_group_of_one() -> None:

@@ -94,6 +94,11 @@ class ObjectiveConfig(_Section):
             else written
         )
 
+    batch: Literal["share", "global"] = Field(
+        default="share",
+        description="Batch that contrast, negatives, AMC's pooled mean and the means of losses are over: each "
+        "micro-batch of a worker alone (published), or all together, whatever the number of workers.",
+    )
     distillation: float = Field(
         default=0.4, ge=0, le=1, description="Weight α of the momentum network's soft targets."
     )

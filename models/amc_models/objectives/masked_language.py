@@ -1,6 +1,7 @@
 """Masked language modelling (MLM) with the image, distilled from the momentum network."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -23,14 +24,16 @@ def mask_tokens(
     probability: float,
     mask_id: int,
     vocabulary_size: int,
+    generator: torch.Generator | None = None,
 ) -> MaskedText:
     """Hide tokens: each maskable one with `probability`; of those 80 % as [MASK], 10 % a random id, 10 % kept."""
-    chosen = (torch.rand(input_ids.shape, device=input_ids.device) < probability) & maskable
+    draw = partial(torch.rand, input_ids.shape, device=input_ids.device, generator=generator)
+    chosen = (draw() < probability) & maskable
     labels = torch.where(chosen, input_ids, IGNORED)
-    draw = torch.rand(input_ids.shape, device=input_ids.device)
-    masked = torch.where(chosen & (draw < 0.8), mask_id, input_ids)
-    random_ids = torch.randint_like(input_ids, vocabulary_size)
-    return MaskedText(torch.where(chosen & (draw >= 0.9), random_ids, masked), labels)
+    kind = draw()
+    masked = torch.where(chosen & (kind < 0.8), mask_id, input_ids)
+    random_ids = torch.randint(vocabulary_size, input_ids.shape, device=input_ids.device, generator=generator)
+    return MaskedText(torch.where(chosen & (kind >= 0.9), random_ids, masked), labels)
 
 
 def hidden_positions(labels: Int[Tensor, "pairs length"]) -> Int[Tensor, "pairs rows"]:
@@ -40,16 +43,25 @@ def hidden_positions(labels: Int[Tensor, "pairs length"]) -> Int[Tensor, "pairs 
     return hidden.int().argsort(dim=1, descending=True, stable=True)[:, :most]
 
 
-def word_loss(logits: Float[Tensor, "words vocabulary"], labels: Int[Tensor, " words"]) -> Float[Tensor, ""]:
-    """Cross-entropy over the hidden words; zero, with a gradient, where none is hidden."""
-    return F.cross_entropy(logits, labels, reduction="sum") / max(labels.numel(), 1)
+def word_loss(
+    logits: Float[Tensor, "words vocabulary"],
+    labels: Int[Tensor, " words"],
+    count: Float[Tensor, ""] | None = None,
+) -> Float[Tensor, ""]:
+    """Cross-entropy over the hidden words; zero, with a gradient, where none is hidden. `count` as below."""
+    return F.cross_entropy(logits, labels, reduction="sum") / (
+        max(labels.numel(), 1) if count is None else count
+    )
 
 
 def distillation_loss(
-    log_probabilities: Float[Tensor, "words vocabulary"], momentum_logits: Float[Tensor, "words vocabulary"]
+    log_probabilities: Float[Tensor, "words vocabulary"],
+    momentum_logits: Float[Tensor, "words vocabulary"],
+    count: Float[Tensor, ""] | None = None,
 ) -> Float[Tensor, ""]:
-    """Soft cross-entropy to the momentum network's words, mean over the hidden words."""
-    return -(momentum_logits.softmax(dim=-1) * log_probabilities).sum() / max(log_probabilities.shape[0], 1)
+    """Soft cross-entropy to the momentum network's words, mean over the hidden words. `count` as below."""
+    total = -(momentum_logits.softmax(dim=-1) * log_probabilities).sum()
+    return total / (max(log_probabilities.shape[0], 1) if count is None else count)
 
 
 def masked_language_loss(
@@ -60,15 +72,17 @@ def masked_language_loss(
     predict_momentum: Predictor,
     alpha: float,
     axis: Literal["vocabulary", "sequence"],
+    count: Float[Tensor, ""] | None = None,
 ) -> Float[Tensor, ""]:
     """L_mlm = (1 - alpha) * cross-entropy + alpha * distillation, over hidden words.
 
     `axis` is the one of distillation's log-softmax: `sequence` repeats the bug of the published code, which
-    normalises over the text positions, padded ones included.
+    normalises over the text positions, padded ones included. `count`: what sums over words are divided by instead of
+    their number here; the number that a share of the global batch has on average.
     """
     hidden = labels != IGNORED
     logits = predict(student[hidden])
-    loss = word_loss(logits, labels[hidden])
+    loss = word_loss(logits, labels[hidden], count)
     if momentum is None or alpha == 0:
         return loss
     if axis == "vocabulary":
@@ -76,4 +90,4 @@ def masked_language_loss(
     else:
         log_probabilities = predict(student).log_softmax(dim=1)[hidden]
     targets = predict_momentum(momentum[hidden])
-    return (1 - alpha) * loss + alpha * distillation_loss(log_probabilities, targets)
+    return (1 - alpha) * loss + alpha * distillation_loss(log_probabilities, targets, count)

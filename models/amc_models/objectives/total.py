@@ -15,6 +15,7 @@ from amc_models.objectives.config import NoAttentionMask, ObjectiveConfig
 from amc_models.objectives.contrastive import Similarities, contrastive_loss, similarities
 from amc_models.objectives.masked_language import hidden_positions, mask_tokens, masked_language_loss
 from amc_models.objectives.matching import draw_negatives, matching_loss
+from amc_models.objectives.whole import Share, Whole
 
 
 @dataclass(frozen=True)
@@ -46,31 +47,58 @@ class Objectives(nn.Module):
         self.model = model
         self.config = config
         self.mask_token_id = mask_token_id
-        self._keys: tuple[Tensor, Tensor] | None = None
+        self._keys: list[tuple[Tensor, Tensor]] = []
 
-    def forward(self, batch: Batch, alpha: float, draws: Draws | None = None) -> dict[str, Tensor]:
-        """Losses by name, unweighted, and `total`. `alpha`: weight of the soft targets at this step."""
+    def forward(
+        self,
+        batch: Batch,
+        alpha: float,
+        draws: Draws | None = None,
+        *,
+        share: Share | None = None,
+        first: bool = True,
+    ) -> dict[str, Tensor]:
+        """Losses by name, unweighted, and `total`. `alpha`: weight of the soft targets at this step.
+
+        `share`: which part of the global batch `batch` is, where losses are over all of it; then they are this share's
+        parts, whose mean over shares is the loss. `first`: whether `batch` is the first micro-batch of its step.
+        """
         draws, weights = draws or Draws(), self.weights
-        self.model.clamp_temperature()
-        masked = (draws.masked or self._mask(batch)) if weights["mlm"] else None
-        online = self._encode(batch, masked)
-        if self.training:
-            self.model.update_momentum()
+        if share is not None:
+            draws = Draws(masked=share.masked)
+        elif first:
+            self.begin_step()
+        masked = (draws.masked or self.mask(batch)) if weights["mlm"] else None
+        online = self.encode(batch, masked)
         losses: dict[str, Tensor] = {}
-        average, scores, allowed = None, None, self._may_be_negative(batch)
-        if weights["itc"] or (masked is not None and alpha):
+        average, scores = None, None
+        allowed = self._may_be_negative(batch) if share is None else self._may_be_negative(share.whole)
+        if self.reads_momentum(alpha):
             with torch.no_grad():
-                average = self._encode(batch, masked, momentum=True)
-                self._keys = average.features
-                targets = self._similarities(average.features, average.features)
-            scores = self._similarities(online.features, average.features)
-            losses["itc"] = contrastive_loss(scores, targets, alpha, _known(allowed))
-        negatives = draws.negatives or self._draw(scores, allowed)
-        losses |= self._matching(batch, online, negatives)
+                average = self.encode(batch, masked, momentum=True)
+                self._keys.append(average.features)
+                keys = average.features if share is None or share.whole.keys is None else share.whole.keys
+                targets = self._similarities(average.features, keys)
+            scores = self._similarities(online.features, keys)
+            rows = slice(None) if share is None else share.pairs
+            losses["itc"] = contrastive_loss(scores, targets, alpha, _known(allowed), rows)
+        negatives = draws.negatives or self._draw(scores, allowed, share)
+        losses |= self._matching(batch, online, negatives, allowed, share)
         if masked is not None:
-            losses["mlm"] = self._masked_language(batch, masked, online, average, alpha)
+            words = None if share is None else share.whole.words
+            losses["mlm"] = self._masked_language(batch, masked, online, average, alpha, words)
         losses["total"] = torch.stack([weights[name] * losses[name] for name in losses]).sum()
         return losses
+
+    def begin_step(self) -> None:
+        """Keep the temperature in its range and, in training, move the averages: once a step, whatever its shares."""
+        self.model.clamp_temperature()
+        if self.training:
+            self.model.update_momentum()
+
+    def reads_momentum(self, alpha: float) -> bool:
+        """Whether a loss needs the momentum network."""
+        return self.weights["itc"] > 0 or (self.weights["mlm"] > 0 and alpha > 0)
 
     @property
     def weights(self) -> dict[str, float]:
@@ -80,19 +108,21 @@ class Objectives(nn.Module):
         return {"itc": config.itc, "itm": config.itm, "mlm": config.mlm, "amc": amc}
 
     def update_queues(self, wanted: Bool[Tensor, ""] | None = None) -> None:
-        """Enqueue the momentum features of the last forward, unless `wanted` is false.
+        """Enqueue the momentum features of the step's forward passes, unless `wanted` is false.
 
         Called after backward, which still reads the queues.
         """
-        if self._keys is not None:
-            self.model.enqueue(*self._keys, wanted)
-            self._keys = None
+        if self._keys:
+            image, text = (torch.cat(of) for of in zip(*self._keys, strict=True))
+            self.model.enqueue(image, text, wanted)
+            self._keys = []
 
-    def _mask(self, batch: Batch) -> MaskedText:
+    def mask(self, batch: Batch | Whole, generator: torch.Generator | None = None) -> MaskedText:
+        """Hide words; without `generator`, by torch's own random numbers."""
         probability, size = self.config.mask_probability, self.model.config.vocabulary_size
-        return mask_tokens(batch.input_ids, batch.maskable, probability, self.mask_token_id, size)
+        return mask_tokens(batch.input_ids, batch.maskable, probability, self.mask_token_id, size, generator)
 
-    def _encode(self, batch: Batch, masked: MaskedText | None, *, momentum: bool = False) -> Encoded:
+    def encode(self, batch: Batch, masked: MaskedText | None, *, momentum: bool = False) -> Encoded:
         """Images once each; texts, and texts with hidden words behind them, in one pass."""
         model, pairs = self.model, len(batch.input_ids)
         encoder = model.text_encoder_m if momentum else model.text_encoder
@@ -113,7 +143,7 @@ class Objectives(nn.Module):
         model = self.model
         return similarities(*features, *keys, model.image_queue, model.text_queue, model.temp)
 
-    def _may_be_negative(self, batch: Batch) -> Bool[Tensor, "pairs pairs"]:
+    def _may_be_negative(self, batch: Batch | Whole) -> Bool[Tensor, "pairs pairs"]:
         """Whether the phrase of one pair may be a negative for the image of another."""
         index = batch.image_index
         allowed = batch.may_be_negative[:, index]
@@ -122,22 +152,59 @@ class Objectives(nn.Module):
             allowed = allowed | ((index[:, None] == index) & ~own)
         return allowed
 
-    def _draw(self, scores: Similarities | None, allowed: Bool[Tensor, "pairs pairs"]) -> Negatives:
+    def _draw(
+        self,
+        scores: Similarities | None,
+        allowed: Bool[Tensor, "all_pairs all_pairs"],
+        share: Share | None = None,
+    ) -> Negatives:
         pairs = len(allowed)
+        if share is not None:
+            return self._draw_of_share(scores, allowed, share)
         if scores is None or self.config.negatives == "uniform":
             evenly = torch.zeros(allowed.shape, device=allowed.device)
             return draw_negatives(evenly, evenly, allowed)
         image_to_text, text_to_image = (columns.detach()[:, :pairs].float() for columns in scores)
         return draw_negatives(image_to_text, text_to_image, allowed)
 
-    def _matching(self, batch: Batch, encoded: Encoded, negatives: Negatives) -> dict[str, Tensor]:
-        """L_itm, and L_amc on its positive pairs."""
-        positive, maps = self._positive(batch, encoded)
+    def _draw_of_share(
+        self, scores: Similarities | None, allowed: Bool[Tensor, "all_pairs all_pairs"], share: Share
+    ) -> Negatives:
+        """Negatives out of all shares, by the numbers that belong to the pairs."""
+        rows, pairs = share.pairs, len(allowed)
+        if scores is None or self.config.negatives == "uniform":
+            scores = Similarities(*[torch.zeros(allowed[rows].shape, device=allowed.device)] * 2)
+        image_to_text, text_to_image = (columns.detach()[:, :pairs] for columns in scores)
+        uniform = share.whole.uniform[:, rows]
+        return draw_negatives(image_to_text, text_to_image, allowed[rows], allowed.T[rows], uniform)
+
+    def _others(
+        self, batch: Batch, encoded: Encoded, negatives: Negatives, share: Share | None
+    ) -> tuple[list[KeysValues], Tensor, Tensor]:
+        """Images and texts of the negatives, and the texts' masks; those of other shares are encoded here."""
         # -1 marks a missing negative; its row is computed with pair 0 and does not count.
         image_of_text = negatives.image_of_text.clamp(min=0)
         text_of_image = negatives.text_of_image.clamp(min=0)
-        other_images = [image.of(batch.image_index[image_of_text]) for image in encoded.keys_values]
-        other_texts, other_masks = encoded.text[text_of_image], batch.attention_mask[text_of_image]
+        if share is None or share.whole.shares == 1:
+            images = [image.of(batch.image_index[image_of_text]) for image in encoded.keys_values]
+            return images, encoded.text[text_of_image], batch.attention_mask[text_of_image]
+        whole = share.whole
+        tokens, _ = self.model.encode_image(whole.images[whole.image_index[image_of_text]])
+        mask = whole.attention_mask[text_of_image]
+        texts, _ = self.model.encode_text(whole.input_ids[text_of_image], mask)
+        return self.model.text_encoder.image_keys_values(tokens), texts, mask
+
+    def _matching(
+        self,
+        batch: Batch,
+        encoded: Encoded,
+        negatives: Negatives,
+        allowed: Bool[Tensor, "all_pairs all_pairs"],
+        share: Share | None,
+    ) -> dict[str, Tensor]:
+        """L_itm, and L_amc on its positive pairs."""
+        positive, maps = self.positive(batch, encoded)
+        other_images, other_texts, other_masks = self._others(batch, encoded, negatives, share)
         negative = torch.cat(
             [
                 self._match(encoded.text, batch.attention_mask, other_images),
@@ -145,17 +212,25 @@ class Objectives(nn.Module):
             ]
         )
         exists = torch.cat([negatives.image_of_text, negatives.text_of_image]) >= 0
-        losses = {"itm": matching_loss(positive, negative, exists)}
+        count, pool = None, None
+        if share is not None:
+            existing = allowed.any(dim=0).sum() + allowed.any(dim=1).sum()
+            count, pool = (len(allowed) + existing) / share.whole.shares, share.whole.pool
+        losses = {"itm": matching_loss(positive, negative, exists, count)}
         if maps is not None and not isinstance(self.config.amc, NoAttentionMask):
             chosen = upsample(maps[batch.has_region], batch.region_masks.shape[-1])
             masks = batch.region_masks[batch.has_region]
             losses["amc"] = (
-                attention_mask_loss(chosen, masks, self.config.amc) if len(masks) else 0.0 * maps.sum()
+                attention_mask_loss(chosen, masks, self.config.amc, pool)
+                if len(masks) or pool is not None
+                else 0.0 * maps.sum()
             )
         return losses
 
-    def _positive(self, batch: Batch, encoded: Encoded) -> tuple[Tensor, Tensor | None]:
-        """Match logits of the positive pairs and, where AMC is trained, their differentiable heatmaps."""
+    def positive(
+        self, batch: Batch, encoded: Encoded, *, differentiable: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        """Match logits of the positive pairs and, where AMC is trained, their heatmaps."""
         config, taps = self.config.amc, list[Tensor]()
 
         def tap(probabilities: Tensor) -> Tensor:
@@ -165,7 +240,7 @@ class Objectives(nn.Module):
         if isinstance(config, NoAttentionMask):
             return self._match(encoded.text, batch.attention_mask, encoded.keys_values), None
         logits = self._match(encoded.text, batch.attention_mask, encoded.keys_values, tap)
-        gradient = attention_gradient(logits, taps[0], config.gradient, differentiable=True)
+        gradient = attention_gradient(logits, taps[0], config.gradient, differentiable=differentiable)
         maps = heatmap(taps[0], gradient, batch.attention_mask)
         return logits, normalise(maps) if config.normalise else maps
 
@@ -181,7 +256,13 @@ class Objectives(nn.Module):
         return self.model.match(self.model.text_encoder.fuse(text, mask, images, tap=tap, rows=cls))
 
     def _masked_language(
-        self, batch: Batch, masked: MaskedText, online: Encoded, average: Encoded | None, alpha: float
+        self,
+        batch: Batch,
+        masked: MaskedText,
+        online: Encoded,
+        average: Encoded | None,
+        alpha: float,
+        count: Float[Tensor, ""] | None,
     ) -> Float[Tensor, ""]:
         """L_mlm; unless the published bug wants every position, only those of hidden words leave the last layer."""
         model, labels, rows = self.model, masked.labels, None
@@ -202,6 +283,7 @@ class Objectives(nn.Module):
             model.text_encoder_m.predict_words,
             alpha,
             self.config.distillation_axis,
+            count,
         )
 
 

@@ -44,6 +44,9 @@ class LoaderConfig:
     mask_words: Literal["all", "content"]
     false_negatives: Literal["exclude", "keep"]
     seed: int
+    whole_batch: bool = False
+    """Whether negatives may come from all workers' images; texts are then padded to `max_tokens`, so that what a pair
+    is does not depend on its neighbours."""
     threads: int = 1
     """Threads that make batches ahead; one batch more than threads is under way."""
     pin_memory: bool = False
@@ -136,13 +139,13 @@ class TrainingLoader:
             images[place], masks[place] = sample.image, sample.masks
             drawn.append(sample.drawn)
         texts = [text for of_image in drawn for text in of_image.texts]
-        tokens = self.tokenizer.batch(texts, max_length=config.max_tokens)
+        tokens = self.tokenizer.batch(texts, max_length=config.max_tokens, pad=config.whole_batch)
         region_masks = torch.from_numpy(masks).flatten(0, 1)
         batch = Batch(
             images=torch.from_numpy(images),
             input_ids=tokens.input_ids,
             attention_mask=tokens.attention_mask,
-            may_be_negative=self._may_be_negative(drawn, texts),
+            may_be_negative=self._may_be_negative(state, drawn, texts),
             maskable=~torch.isin(tokens.input_ids, self._never_masked),
             region_masks=region_masks,
             has_region=region_masks.flatten(1).any(dim=1),
@@ -157,15 +160,21 @@ class TrainingLoader:
 
     def sample(self, state: SamplerState, image: int) -> Sample:
         """Image number `image` as the epoch of `state` shows it."""
-        config, row = self.config, self.rows[image]
-        rng = np.random.default_rng([state.seed, 1, state.epoch, image])
-        phrases = self._choose(row, rng)
-        flipped = bool(rng.random() < 0.5) and config.flip != "off"
+        row, rng = self.rows[image], self._generator(state, image)
+        phrases, flipped, drawn = self._said(row, rng)
         masks = [self._mask(row, phrase, flipped, rng) for phrase in phrases]
-        swapped = flipped and config.flip == "swap"
+        return Sample(drawn, self._view.image(pixels_of(row), flipped, rng), masks)
+
+    def _generator(self, state: SamplerState, image: int) -> np.random.Generator:
+        return np.random.default_rng([state.seed, 1, state.epoch, image])
+
+    def _said(self, row: ImageRow, rng: np.random.Generator) -> tuple[list[Phrase], bool, Drawn]:
+        """The phrases drawn, whether the image is mirrored, and the texts; the first of an image's draws."""
+        phrases = self._choose(row, rng)
+        flipped = bool(rng.random() < 0.5) and self.config.flip != "off"
+        swapped = flipped and self.config.flip == "swap"
         texts = [swap_sides(phrase.text) if swapped else phrase.text for phrase in phrases]
-        image_seen = self._view.image(pixels_of(row), flipped, rng)
-        return Sample(Drawn(row, texts, swapped), image_seen, masks)
+        return phrases, flipped, Drawn(row, texts, swapped)
 
     def _choose(self, row: ImageRow, rng: np.random.Generator) -> list[Phrase]:
         """`phrases_per_image` phrases, all different where the image has so many."""
@@ -189,15 +198,25 @@ class TrainingLoader:
             )
         return mask
 
-    def _may_be_negative(self, drawn: Sequence[Drawn], texts: Sequence[str]) -> Bool[Tensor, "pairs images"]:
-        owner = torch.arange(len(drawn)).repeat_interleave(self.config.phrases_per_image)
-        others = owner[:, None] != torch.arange(len(drawn))
+    def _may_be_negative(
+        self, state: SamplerState, own: Sequence[Drawn], texts: Sequence[str]
+    ) -> Bool[Tensor, "pairs candidates"]:
+        whole, share = self.sampler.batch(state).tolist(), self.sampler.share(state).tolist()
+        images = whole if self.config.whole_batch else share
+        owner = torch.tensor(share).repeat_interleave(self.config.phrases_per_image)
+        others = owner[:, None] != torch.tensor(images)
         if self.config.false_negatives == "keep":
             return others
+        drawn = dict(zip(share, own, strict=True))
+        for image in set(images) - drawn.keys():
+            # What another worker's image says; its pixels are not read.
+            drawn[image] = self._said(self.rows[image], self._generator(state, image))[2]
         # A mirrored image makes the mirrored text true, so the text is mirrored back to be looked up.
-        mirrored = [swap_sides(text) for text in texts] if any(one.swapped for one in drawn) else texts
+        mirrored = (
+            [swap_sides(text) for text in texts] if any(one.swapped for one in drawn.values()) else texts
+        )
         columns: list[list[bool]] = []
-        for row, _, swapped in drawn:
+        for row, _, swapped in (drawn[image] for image in images):
             true = row.also_true.union(phrase.text for phrase in row.phrases)
             columns.append([text not in true for text in (mirrored if swapped else texts)])
         return torch.tensor(columns).T & others

@@ -36,10 +36,14 @@ class Sampler:
         epoch, batch = divmod(step, self.images // self.per_batch)
         return SamplerState(epoch, batch * self.per_batch, self.seed)
 
+    def batch(self, state: SamplerState) -> Int[np.ndarray, " images"]:
+        """Numbers of all images of the batch that begins at `state`, those of all workers in rank order."""
+        return _order(state.seed, state.epoch, self.images)[state.position : state.position + self.per_batch]
+
     def share(self, state: SamplerState) -> Int[np.ndarray, " images"]:
         """Numbers of this worker's images in the batch that begins at `state`."""
         first, last = (rank * self.per_batch // self.workers for rank in (self.rank, self.rank + 1))
-        return _order(state.seed, state.epoch, self.images)[state.position + first : state.position + last]
+        return self.batch(state)[first:last]
 
 
 # Batches are made ahead, so that two epochs are in use at once where one ends.

@@ -60,7 +60,7 @@ def memory_of(experiment: Experiment) -> Memory:
     optimiser = (3 + (experiment.cluster.workers > 1)) * _FLOAT32 * trainable
     activations = 0
     if experiment.training.steps:
-        images = experiment.data.images_per_batch // experiment.cluster.workers
+        images = experiment.data.images_per_batch // experiment.shares
         with torch.device("meta"):
             counted = _kept_by_a_step(model, experiment)
         activations = round(counted * images / _SAMPLE)

@@ -9,13 +9,9 @@ from amc_platform.spec.loading import to_mapping
 from amc_platform.spec.schema import Experiment
 
 _DATA_UNCOUNTED = ("table", "prepare", "loader_workers", "empty_regions")
-_TRAINING_UNCOUNTED = (
-    "log_every",
-    "checkpoint_every",
-    "early_stopping",
-    "activation_checkpointing",
-    "on_nan",
-)
+_TRAINING_UNCOUNTED = ("log_every", "checkpoint_every", "early_stopping", "activation_checkpointing")
+_LATER = ("on_nan", "accumulation")
+"""Of `training`; `_chosen` and `_layout` count them."""
 
 
 def identity(fields: Mapping[str, Any]) -> str:
@@ -32,10 +28,11 @@ def training_identity(
     Counted: the sizes of the network, `objective`, `training` but for `log_every`, `checkpoint_every` and
     `activation_checkpointing` (equal to the last bit with it and without), how batches are drawn (`data` but
     for `table` and `prepare`, for whose content `data_hash` stands, and for `loader_workers` and
-    `empty_regions`, which change no batch), `seed`, `cluster.workers` (which worker draws which dropout
-    follows from it), `cluster.gradient_precision`, `start_hash` (content of the checkpoint started from; None for
-    random weights, then `vocabulary` counts) and `code_format` (raised when the training code starts to give
-    other weights for equal specs).
+    `empty_regions`, which change no batch), `seed`, `cluster.workers` times
+    `training.accumulation` (the micro-batches whose losses are averaged; with `objective.batch: global` their number
+    does not count, though dropout draws other noise), `cluster.gradient_precision`, `start_hash` (content of the
+    checkpoint started from; None for random weights, then `vocabulary` counts) and `code_format` (raised when the
+    training code starts to give other weights for equal specs).
 
     With `training.early_stopping`, the validations that it looks at count as well.
 
@@ -46,12 +43,12 @@ def training_identity(
     return identity(
         {
             "model": _without(spec["model"], "preset"),
-            "objective": spec["objective"],
-            "training": _without(spec["training"], *_TRAINING_UNCOUNTED),
+            "objective": _without(spec["objective"], "batch"),
+            "training": _without(spec["training"], *_TRAINING_UNCOUNTED, *_LATER),
             **_stopping(spec),
             "data": {**_without(spec["data"], *_DATA_UNCOUNTED), "hash": data_hash},
             "seed": spec["seed"],
-            "workers": spec["cluster"]["workers"],
+            **_layout(experiment),
             **_chosen(spec),
             "start": start_hash or {"vocabulary": spec["vocabulary"]},
             "format": code_format,
@@ -62,6 +59,11 @@ def training_identity(
 def evaluation_identity(training: str, protocol_hash: str, split: str) -> str:
     """Identity of the hits on `split`, under a protocol, of the weights with the identity `training`."""
     return identity({"training": training, "protocol": protocol_hash, "split": split})
+
+
+def _layout(experiment: Experiment) -> dict[str, Any]:
+    """How the global batch is cut into micro-batches, where losses are over each of them."""
+    return {"batch": "global"} if experiment.objective.batch == "global" else {"workers": experiment.shares}
 
 
 def _chosen(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -131,6 +131,10 @@ class TrainingSpec(Section):
         default=None, description="Epochs after which the published schedule reaches lr_min (published: 30)."
     )
     weight_decay: NonNegativeFloat = Field(default=0.02, description="Decoupled weight decay.")
+    accumulation: PositiveInt = Field(
+        default=1,
+        description="Micro-batches a step that each worker trains one after the other; less memory.",
+    )
     clip_norm: PositiveFloat | None = Field(
         default=None, description="Largest gradient norm; null does not clip."
     )
@@ -281,7 +285,17 @@ class Experiment(Section):
         if images % workers:
             problem = f"{images} images cannot be shared evenly by {workers} workers (cluster.workers)"
             raise refuse("data.images_per_batch", f"{problem}; choose a multiple of {workers}")
+        if images % self.shares:
+            problem = (
+                f"{images} images make no {self.shares} equal micro-batches (workers x training.accumulation)"
+            )
+            raise refuse("data.images_per_batch", f"{problem}; choose a multiple of {self.shares}")
         return self
+
+    @property
+    def shares(self) -> int:
+        """Micro-batches that make a global batch: workers times accumulation."""
+        return self.cluster.workers * self.training.accumulation
 
     @model_validator(mode="after")
     def _search_is_validated(self) -> Self:

@@ -59,6 +59,7 @@ def make_loader(spec: Experiment, model: Albef, group: WorkerGroup) -> TrainingL
         mask_words=spec.objective.mask_words,
         false_negatives=spec.objective.false_negatives,
         seed=spec.seed,
+        whole_batch=spec.objective.batch == "global",
         threads=data.loader_workers,
         pin_memory=group.device.type == "cuda",
     )

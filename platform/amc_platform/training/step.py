@@ -1,5 +1,7 @@
 """One optimisation step."""
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -7,11 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from amc_models.batch import Batch
+from amc_models.objectives.survey import survey
 from amc_models.objectives.total import Objectives
+from amc_models.objectives.whole import Share, Whole
 from amc_models.precision import autocast, fast_cpu_matmul
 from amc_platform.spec.schema import TrainingSpec
 from amc_platform.training.distributed import WorkerGroup
 from amc_platform.training.optimizer import learning_rate, make_optimizer
+
+EVERY_SHARE = 4_095
+"""In the place of a micro-batch's number: draws that all of them share."""
 
 
 @dataclass
@@ -44,17 +51,19 @@ class Stepper:
     def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Train on `batch` as step number `step` (from 0); the losses of this rank, detached.
 
-        All random numbers of the step follow from seed, step and rank, so that a continued run draws the same. A step
-        whose gradients are not finite changes no weight and no queue (`finite` says so, on the device: nothing waits
-        for it); the moving averages move before the losses are known, and so with every step.
+        All random numbers of the step follow from seed, step and micro-batch, so that a continued run draws the same.
+        A step whose gradients are not finite changes no weight and no queue (`finite` says so, on the device: nothing
+        waits for it); the moving averages move before the losses are known, and so with every step.
         """
-        torch.manual_seed(_mix(self.seed, step, self.group.rank))
         self.rate = self._set_learning_rate(step)
-        batch = batch.to(self.group.device)
-        with autocast(self.group.device, self.spec.precision):
-            losses: dict[str, Tensor] = self._wrapped(batch, self.distillation(step))
+        whole_batch = self.objectives.config.batch == "global"
+        parts = [
+            part.to(self.group.device)
+            for part in batch.parts(self.spec.accumulation, all_candidates=whole_batch)
+        ]
+        whole = self._survey(parts, step) if whole_batch else None
         self.optimizer.zero_grad(set_to_none=True)
-        losses["total"].backward()
+        losses = [self._backward(part, number, step, whole) for number, part in enumerate(parts)]
         # Averaged over the ranks, so that a fault on one is seen by all.
         norm = nn.utils.get_total_norm([p.grad for p in self._trainable if p.grad is not None])
         self.finite = norm.isfinite()
@@ -64,7 +73,44 @@ class Stepper:
         self.optimizer.found_inf = (~self.finite).float()  # pyright: ignore[reportAttributeAccessIssue]
         self.optimizer.step()
         self.objectives.update_queues(self.finite)
+        return {name: torch.stack([part[name] for part in losses]).mean() for name in losses[0]}
+
+    def _survey(self, parts: Sequence[Batch], step: int) -> Whole:
+        """Begin a step whose losses are over the global batch."""
+        generator = torch.Generator(self.group.device).manual_seed(_mix(self.seed, step, EVERY_SHARE))
+        with autocast(self.group.device, self.spec.precision):
+            return survey(
+                self.objectives,
+                parts,
+                self._first_share,
+                self.distillation(step),
+                generator,
+                lambda share: self._reseed(step, share),
+            )
+
+    def _backward(self, part: Batch, number: int, step: int, whole: Whole | None) -> dict[str, Tensor]:
+        """Add the gradient of micro-batch `number`; its losses, detached. The last one averages over workers."""
+        share = self._first_share + number
+        self._reseed(step, share)
+        last = number == self.spec.accumulation - 1
+        ddp = self._wrapped if isinstance(self._wrapped, nn.parallel.DistributedDataParallel) else None
+        with nullcontext() if ddp is None or last else ddp.no_sync():
+            with autocast(self.group.device, self.spec.precision):
+                losses: dict[str, Tensor] = self._wrapped(
+                    part,
+                    self.distillation(step),
+                    share=None if whole is None else Share(whole, share),
+                    first=number == 0,
+                )
+            (losses["total"] / self.spec.accumulation).backward()
         return {name: loss.detach() for name, loss in losses.items()}
+
+    @property
+    def _first_share(self) -> int:
+        return self.group.rank * self.spec.accumulation
+
+    def _reseed(self, step: int, share: int) -> None:
+        torch.manual_seed(_mix(self.seed, step, share))
 
     def _set_learning_rate(self, step: int) -> float:
         rate = learning_rate(step, self.spec)
@@ -78,6 +124,6 @@ class Stepper:
         return config.distillation * min(1.0, (step + 1) / max(1, config.distillation_warmup_steps))
 
 
-def _mix(seed: int, step: int, rank: int) -> int:
+def _mix(seed: int, step: int, share: int) -> int:
     """One seed out of three numbers, different for neighbours."""
-    return (seed * 1_000_003 + step) * 4_096 + rank
+    return (seed * 1_000_003 + step) * 4_096 + share
