@@ -86,7 +86,7 @@ def run_of(job: TrialJob, plan: Plan) -> TrialRun:
     own = {
         "config.hash": identity(spec),
         "seed": str(job.experiment.seed),
-        "world_size": str(job.experiment.cluster.workers),
+        "world_size": str(job.experiment.cluster.most),
         "trial": job.name,
     }
     return TrialRun(

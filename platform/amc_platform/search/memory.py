@@ -57,7 +57,7 @@ def memory_of(experiment: Experiment) -> Memory:
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     held = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
     # Gradient, first and second moment; and a second copy of the gradients in DDP's buckets.
-    optimiser = (3 + (experiment.cluster.workers > 1)) * _FLOAT32 * trainable
+    optimiser = (3 + (experiment.cluster.most > 1)) * _FLOAT32 * trainable
     activations = 0
     if experiment.training.steps:
         images = experiment.data.images_per_batch // experiment.shares

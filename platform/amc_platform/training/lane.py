@@ -37,6 +37,16 @@ class Lane:
         return self.folder / "hang"
 
     @property
+    def out_of_memory(self) -> Path:
+        """File in which a worker says that its memory did not suffice."""
+        return self.folder / "out-of-memory"
+
+    @property
+    def resize(self) -> Path:
+        """File that says that the group is to leave the trial, to be started with another number of workers."""
+        return self.folder / "resize"
+
+    @property
     def signs(self) -> Path:
         """Folder of the ranks' signs of life."""
         return self.folder / "signs"
