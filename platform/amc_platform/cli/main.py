@@ -1,6 +1,7 @@
 """`amc`: the verbs, and what becomes of an error."""
 
 import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -12,6 +13,7 @@ import typer
 from amc_models.errors import InputError
 from amc_platform.cli import (
     bench,
+    chaos,
     compare,
     doctor,
     evaluate,
@@ -25,7 +27,7 @@ from amc_platform.cli import (
     track,
 )
 
-FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
+FAILED, WRONG_INPUT, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 app = typer.Typer(
     name="amc",
@@ -47,6 +49,7 @@ app.command("report")(run.report)
 app.command("status")(status.status)
 app.add_typer(track.app, name="track")
 app.add_typer(bench.app, name="bench")
+app.command("chaos")(chaos.chaos)
 app.command("schema")(schema.schema)
 
 
@@ -73,10 +76,12 @@ def amc(
 
 
 def main() -> NoReturn:
-    """Run the command line and leave with 0 done, 1 failed, 2 wrong input, 130 interrupted."""
+    """Run the command line and leave with 0 done, 1 failed, 2 wrong input, 130 interrupted, 143 terminated."""
     # Nothing is told to anyone unless the user asks for it.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # What Slurm, Kubernetes and clouds send before they take the machine away.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         app()
     except InputError as error:
@@ -87,6 +92,8 @@ def main() -> NoReturn:
         # typer turns an interrupted verb into a silent exit.
         if leaving.code == INTERRUPTED:
             _leave(INTERRUPTED, "interrupted")
+        if leaving.code == TERMINATED:
+            _leave(TERMINATED, "terminated; the same command goes on from here")
         raise
     except Exception as error:
         where = "above" if _debugging() else f"in {_write_traceback()}"

@@ -126,5 +126,10 @@ def _curves(plan: Plan) -> list[Curve]:
 def _effort(plan: Plan) -> str:
     statuses = [(job, TrialStatus.read(job.folder)) for job in plan.jobs]
     seconds = sum(status.train_seconds for _, status in statuses)
-    workers = plan.experiment.cluster.workers
-    return f"{sum(status.steps for _, status in statuses)} steps in {seconds:.0f} s on {workers} workers"
+    cluster = plan.experiment.cluster
+    workers = f"{cluster.least} to {cluster.most}" if cluster.least < cluster.most else cluster.most
+    halved = sum(status.memory_halved for _, status in statuses)
+    finer = f"; {halved} with micro-batches of half the size, for lack of memory" if halved else ""
+    return (
+        f"{sum(status.steps for _, status in statuses)} steps in {seconds:.0f} s on {workers} workers{finer}"
+    )

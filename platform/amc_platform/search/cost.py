@@ -106,7 +106,7 @@ class Cost:
 def devices(experiment: Experiment) -> float:
     """Devices that a trial holds: its GPUs, or without any the CPU cores."""
     cluster = experiment.cluster
-    return cluster.workers * (cluster.gpus_per_worker or cluster.cpus_per_worker)
+    return cluster.most * (cluster.gpus_per_worker or cluster.cpus_per_worker)
 
 
 def check_budget(cost: Cost, experiment: Experiment) -> None:

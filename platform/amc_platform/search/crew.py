@@ -14,11 +14,19 @@ from amc_platform.files import Lock
 from amc_platform.spec import ClusterSpec
 from amc_platform.training.lane import Lane
 from amc_platform.training.trial import TrialJob
-from amc_platform.training.worker import groups_that_fit, ray_session, room_for_another, work
+from amc_platform.training.vitals import Vitals
+from amc_platform.training.worker import (
+    groups_that_fit,
+    ray_session,
+    room_for_another,
+    vital_addresses,
+    work,
+)
 
 Tell = Callable[[str], None]
 _FOLDER = "crew-"
 _LEAVE_S = 30.0
+_LEAVE_ENDED_S = 5.0
 
 
 @dataclass
@@ -61,6 +69,7 @@ class Crew:
     _stack: ExitStack = field(default_factory=ExitStack)
     _capacity: int = 0
     _read: int = 0
+    _vitals: Vitals | None = None
 
     def __enter__(self) -> Self:
         _sweep(self.folder)
@@ -82,7 +91,7 @@ class Crew:
         finally:
             self._stack.close()
             for group in self._groups:
-                group.thread.join(_LEAVE_S)
+                group.thread.join(_LEAVE_S if error is None else _LEAVE_ENDED_S)
             self._lock.release()
             shutil.rmtree(self._home, ignore_errors=True)
 
@@ -98,6 +107,7 @@ class Crew:
             self._stack.enter_context(ray_session(self.cluster))
             fit = max(1, groups_that_fit(self.cluster))
             self._capacity = min(fit, self.most) if self.most else fit
+            self._vitals = Vitals(vital_addresses())
         return self._capacity
 
     @property
@@ -116,9 +126,11 @@ class Crew:
         group.job = job
 
     def ended(self) -> list[Ended]:
-        """Trials that ended since the last call."""
+        """Trials that ended since the last call. Raises RuntimeError where Ray is gone."""
         self._pass_on()
         ended: list[Ended] = []
+        if lost := self._vitals.lost() if self._vitals else None:
+            raise RuntimeError(f"{lost} is gone; the same command goes on from the last checkpoints")
         for group in self._groups:
             if group.job is None:
                 continue
@@ -138,7 +150,7 @@ class Crew:
         number, cluster = len(self._groups), self.cluster
         assert number < self.capacity, "asked for room first"
         lane = Lane(self._home / f"lane-{number}")
-        lane.folder.mkdir(parents=True)
+        lane.open()
         errors: list[BaseException] = []
 
         def run() -> None:

@@ -92,7 +92,7 @@ def run_of(job: TrialJob, plan: Plan) -> TrialRun:
     own = {
         "config.hash": identity(spec),
         "seed": str(job.experiment.seed),
-        "world_size": str(job.experiment.cluster.workers),
+        "world_size": str(job.experiment.cluster.most),
         "trial": job.name,
     }
     return TrialRun(
@@ -112,7 +112,7 @@ def carry_out(
 
     Lines of progress go to `tell`, where everything stands to `watch`, twice a second. Raises InputError for what the
     user has to mend: a loss that diverged ends its own trial only, and is raised when the others are done. Ctrl-C
-    pauses all trials and raises KeyboardInterrupt.
+    (KeyboardInterrupt) and SIGTERM (SystemExit) pause all trials, and are raised again.
     """
     if not plan.pending and not plan.unproposed:
         return plan
@@ -131,7 +131,7 @@ def carry_out(
         try:
             _until_done(conductor, dispatcher, lambda: watch(watcher.overview()))
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
+            if isinstance(error, KeyboardInterrupt | SystemExit):
                 tell("interrupted: saving where each trial stands")
             dispatcher.pause()
             raise

@@ -59,7 +59,7 @@ def memory_of(experiment: Experiment) -> Memory:
     optimiser = activations = 0
     if experiment.training.steps:
         # Gradient, first and second moment; and a second copy of the gradients in DDP's buckets.
-        optimiser = (3 + (experiment.cluster.workers > 1)) * _FLOAT32 * trainable
+        optimiser = (3 + (experiment.cluster.most > 1)) * _FLOAT32 * trainable
         images = experiment.data.images_per_batch // experiment.shares
         with torch.device("meta"):
             counted = _kept_by_a_step(model, experiment)

@@ -1,20 +1,20 @@
 """The experiment file: what it may say, how it is read, what makes two of them the same. Imports no torch."""
 
+from amc_platform.spec.cluster import ClusterSpec, WorkerRange
 from amc_platform.spec.entries import flatten
 from amc_platform.spec.identity import evaluation_identity, identity, training_identity
 from amc_platform.spec.json_schema import json_schema
 from amc_platform.spec.loading import Trial, dump_experiment, expand_trials, load_experiment, to_mapping
 from amc_platform.spec.schema import (
-    ClusterSpec,
     DataSpec,
     EarlyStoppingSpec,
     EvaluationSpec,
     Experiment,
-    TrackingSpec,
     TrainingSpec,
 )
 from amc_platform.spec.search import AshaSpec, BudgetSpec, Dimension, OptunaSpec, SearchSpec, TrialSpec
 from amc_platform.spec.sources import Flickr30kSource, ScenesSource
+from amc_platform.spec.tracking import TrackingSpec
 from amc_platform.spec.unused import unused_options
 from amc_platform.spec.values import is_published
 
@@ -35,6 +35,7 @@ __all__ = [
     "TrainingSpec",
     "Trial",
     "TrialSpec",
+    "WorkerRange",
     "dump_experiment",
     "evaluation_identity",
     "expand_trials",

@@ -13,9 +13,11 @@ from pydantic import (
 )
 
 from amc_models.objectives.config import ObjectiveConfig
+from amc_platform.spec.cluster import ClusterSpec
 from amc_platform.spec.search import BudgetSpec, SearchSpec
 from amc_platform.spec.sources import DataSource
 from amc_platform.spec.suggestions import hint
+from amc_platform.spec.tracking import TrackingSpec
 from amc_platform.spec.values import (
     AbsolutePath,
     Checkpoint,
@@ -176,45 +178,6 @@ class EvaluationSpec(Section):
     )
 
 
-class ClusterSpec(Section):
-    """The group of Ray Train workers."""
-
-    workers: PositiveInt = Field(default=1, description="Processes that train together.")
-    cpus_per_worker: PositiveFloat = Field(default=1, description="CPU cores reserved for each.")
-    gpus_per_worker: NonNegativeInt = Field(default=0, description="GPUs of each; 0 trains on the CPU.")
-    gradient_precision: Literal["fp32", "bf16"] = Field(
-        default="fp32",
-        description="Arithmetic in which workers average gradients; bf16 sends half the bytes and rounds.",
-    )
-    address: Word | None = Field(
-        default=None, description="Address of a running Ray cluster; null starts one here."
-    )
-    max_failures: NonNegativeInt = Field(
-        default=3, description="Restarts from the last checkpoint after a worker failed."
-    )
-
-
-class TrackingSpec(Section):
-    """Where parameters, metrics and artifacts are recorded."""
-
-    kind: Literal["mlflow", "jsonl", "none"] = Field(
-        default="mlflow", description="MLflow, a file of JSON lines, or nothing."
-    )
-    uri: Word | None = Field(
-        default=None,
-        description="MLflow server; null takes MLFLOW_TRACKING_URI, else a database in the output folder.",
-    )
-    experiment: Word | None = Field(default=None, description="MLflow experiment; null for amc/<name>.")
-    model: Word | None = Field(
-        default=None,
-        description="Registered model whose version the best weights of each trial become, such as amc-scenes.",
-    )
-    upload: bool = Field(
-        default=True,
-        description="Copy registered weights to the store; false registers the path they lie at.",
-    )
-
-
 class Experiment(Section):
     """One experiment: everything that decides what is trained, evaluated and recorded."""
 
@@ -257,7 +220,7 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _shared_evenly(self) -> Self:
-        images, workers = self.data.images_per_batch, self.cluster.workers
+        images, workers = self.data.images_per_batch, self.cluster.most
         if images % workers:
             problem = f"{images} images cannot be shared evenly by {workers} workers (cluster.workers)"
             raise refuse("data.images_per_batch", f"{problem}; choose a multiple of {workers}")
@@ -271,7 +234,20 @@ class Experiment(Section):
     @property
     def shares(self) -> int:
         """Micro-batches that make a global batch: workers times accumulation."""
-        return self.cluster.workers * self.training.accumulation
+        return self.cluster.most * self.training.accumulation
+
+    @property
+    def sizes(self) -> list[int]:
+        """Numbers of workers among which the micro-batches can be shared evenly, the largest first."""
+        numbers = range(self.cluster.most, self.cluster.least - 1, -1)
+        return [number for number in numbers if self.shares % number == 0]
+
+    def cut_for(self, workers: int, *, finer: int = 1) -> Self:
+        """The same training on `workers` workers; `finer` times as many micro-batches make the global batch."""
+        cluster = self.cluster.model_copy(update={"workers": workers})
+        accumulation = self.shares * finer // workers
+        training = self.training.model_copy(update={"accumulation": accumulation})
+        return self.model_copy(update={"cluster": cluster, "training": training})
 
     @model_validator(mode="after")
     def _search_is_validated(self) -> Self:

@@ -76,3 +76,10 @@ class WorkerGroup:
         total = value.clone()
         distributed.all_reduce(total)
         return total / self.size
+
+    def most(self, value: int) -> torch.Tensor:
+        """The largest `value` of all ranks, on the device: nothing waits for it before it is read."""
+        largest = torch.tensor(value, device=self.device)
+        if self.size > 1:
+            distributed.all_reduce(largest, distributed.ReduceOp.MAX)
+        return largest

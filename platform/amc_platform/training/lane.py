@@ -17,6 +17,7 @@ from amc_platform.spec import Experiment, to_mapping
 from amc_platform.training.trial import TrialJob
 
 _POLL_S = 0.05
+_FAULT_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,42 @@ class Lane:
         return self.folder.parent / "progress.log"
 
     @property
-    def fault(self) -> Path:
-        """File in which a worker leaves the message of an InputError that ends the group."""
+    def hang(self) -> Path:
+        """File in which the ranks of a group that hung say which of them did."""
+        return self.folder / "hang"
+
+    @property
+    def out_of_memory(self) -> Path:
+        """File in which a worker says that its memory did not suffice."""
+        return self.folder / "out-of-memory"
+
+    @property
+    def resize(self) -> Path:
+        """File that says that the group is to leave the trial, to be started with another number of workers."""
+        return self.folder / "resize"
+
+    @property
+    def signs(self) -> Path:
+        """Folder of the ranks' signs of life."""
+        return self.folder / "signs"
+
+    def open(self) -> None:
+        """Make the folder, with room for a fault: that the disk is full is one that must be told."""
+        self.folder.mkdir(parents=True)
+        write_text(self._fault, " " * _FAULT_BYTES)
+
+    @property
+    def fault(self) -> str:
+        """Message of the InputError with which a worker ended the group; empty while there is none."""
+        return self._fault.read_bytes().decode(errors="replace").strip() if self._fault.is_file() else ""
+
+    def fail(self, message: str) -> None:
+        """Leave the message of an InputError that ends the group, in the place that was kept for it."""
+        with self._fault.open("r+b") as file:
+            file.write(message.encode()[:_FAULT_BYTES])
+
+    @property
+    def _fault(self) -> Path:
         return self.folder / "fault"
 
     def submit(self, number: int, job: TrialJob) -> None:

@@ -41,6 +41,8 @@ def run_trial(
         status.state, status.error = "running", ""
         callbacks = [*callbacks_of(job), Orders(), *extra]
         journal = stack.enter_context(Journal(job.folder)) if group.leads else None
+        if journal is not None and status.memory_halved:
+            journal.tags({"memory_halved": "true", "accumulation": job.experiment.training.accumulation})
         training = Training(job, group, journal, report)
         try:
             model = load_checkpoint(job.model) if trained else train(training, callbacks, status)

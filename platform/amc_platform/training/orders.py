@@ -5,6 +5,8 @@ A worker that Tune or Ray kills was seen to keep its resources and to hang the n
 
 from typing import cast
 
+from torch import Tensor
+
 from amc_models.albef import Albef
 from amc_platform.files import write_text
 from amc_platform.training.callbacks.base import Callback, Evaluation, Order, StepEnd, Training
@@ -25,13 +27,26 @@ class Orders(Callback):
     """Looks for an order where ranks meet anyway: at every record of the losses and every validation.
 
     Rank 0 reads, all agree, so that every rank leaves after the same step. The last step is never the one: what is
-    trained is evaluated.
+    trained is evaluated. An order to pause may come with a machine that is taken away: it is looked for at every step
+    and obeyed one step later, so that no step waits for the answer.
     """
 
+    def __init__(self) -> None:
+        self._pause: Tensor | None = None
+
     def on_step_end(self, training: Training, step: StepEnd) -> None:
-        """Look, where the losses are recorded."""
+        """Look for a pause, and for every order where the losses are recorded."""
+        asked = self._pause
+        self._pause = training.group.most(int(training.group.leads and _pauses(training.job, step.steps)))
         if training.job.logs(step.steps):
             self._look(training, step.steps)
+        if (
+            asked is not None
+            and bool(asked)
+            and not training.order
+            and step.steps < training.job.experiment.training.steps
+        ):
+            training.order = "pause"
 
     def on_evaluate(self, training: Training, model: Albef, evaluation: Evaluation) -> None:
         """Look, after a validation."""
@@ -42,6 +57,10 @@ class Orders(Callback):
         if steps < training.job.experiment.training.steps:
             own = _ordered(training.job, steps) if training.group.leads else None
             training.order = cast(Order | None, training.group.gather(own)[0])
+
+
+def _pauses(job: TrialJob, steps: int) -> bool:
+    return _ordered(job, steps) == "pause"
 
 
 def _ordered(job: TrialJob, steps: int) -> Order | None:

@@ -118,6 +118,8 @@ class TrialStatus:
     world_sizes: tuple[tuple[int, int], ...] = ()
     """(step, workers) of every start: the first one and each continuation."""
     error: str = ""
+    memory_halved: bool = False
+    """Whether micro-batches are half as large as the spec says, because memory did not suffice."""
 
     @classmethod
     def read(cls, folder: Path) -> Self:

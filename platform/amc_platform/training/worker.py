@@ -6,25 +6,51 @@ continues from the same files.
 
 import logging
 import os
+import signal
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from amc_models.errors import InputError
-from amc_platform.files import write_text
 from amc_platform.spec import ClusterSpec
+from amc_platform.training.elastic import Growth, wait_for_room
 from amc_platform.training.lane import Lane
 
 
 def work(lane: Lane, cluster: ClusterSpec) -> None:
     """Do what `lane` is given in one worker group, until it is closed. Blocks; a group is a thread of its driver.
 
-    Raises InputError for what the user has to mend (an unreadable image), RuntimeError when the group failed more
-    often than `cluster.max_failures` allows. A loss that diverges ends its trial only.
+    With a range of workers, another group takes over from the last checkpoint whenever a worker is lost or there is
+    room for more. Raises InputError for what the user has to mend (an unreadable image), RuntimeError when the group
+    failed more often than `cluster.max_failures` allows. A loss that diverges ends its trial only.
     """
+    if cluster.least == cluster.most:
+        _group(lane, cluster, cluster.most, cluster.max_failures)
+        return
+    fits = partial(_fits, cluster)
+    failures = 0
+    while (job := lane.receive(lane.first_open)) is not None:
+        size = wait_for_room(job.experiment.sizes, fits, lane.report)
+        try:
+            with Growth(lane, job, size, fits):
+                _group(lane, cluster, size, 0)
+        except InputError:
+            raise
+        except Exception as error:
+            # A group that found no room after all is no failure of a worker.
+            failures += _is_failure(error)
+            if failures > cluster.max_failures:
+                raise
+            lane.report(f"{job.label}: lost {size} workers; starting again with as many as there is room for")
+
+
+def _group(lane: Lane, cluster: ClusterSpec, size: int, max_failures: int) -> None:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
@@ -33,7 +59,7 @@ def work(lane: Lane, cluster: ClusterSpec) -> None:
             _worker,
             train_loop_config={"lane": lane},
             scaling_config=ScalingConfig(
-                num_workers=cluster.workers,
+                num_workers=size,
                 use_gpu=cluster.gpus_per_worker > 0,
                 resources_per_worker=_resources_of_worker(cluster),
             ),
@@ -41,40 +67,73 @@ def work(lane: Lane, cluster: ClusterSpec) -> None:
             run_config=RunConfig(
                 name=f"amc-{uuid.uuid4().hex[:8]}",
                 storage_path=storage,
-                failure_config=FailureConfig(max_failures=cluster.max_failures),
+                failure_config=FailureConfig(
+                    max_failures=max_failures,
+                    controller_failure_limit=-1 if cluster.least == cluster.most else 0,
+                ),
             ),
         )
         try:
             trainer.fit()
+        except Exception as error:
+            if lane.hang.exists():
+                raise RuntimeError(lane.hang.read_text(encoding="utf-8")) from error
+            raise
         finally:
-            if lane.fault.exists():
-                raise InputError(lane.fault.read_text(encoding="utf-8"))
+            if lane.fault:
+                raise InputError(lane.fault)
+
+
+def _is_failure(error: Exception) -> bool:
+    from ray.train import ControllerError
+
+    return not isinstance(error, ControllerError)
 
 
 def _worker(config: dict[str, Any]) -> None:
     """Runs on every worker. No restart mends an InputError, so a group that is restarted after one leaves at once."""
     from amc_platform.training.callbacks.losses import DivergedError
     from amc_platform.training.distributed import WorkerGroup
+    from amc_platform.training.hang import HangWatch
     from amc_platform.training.loop import run_trial
+    from amc_platform.training.shortage import halved, is_shortage, note_shortage
 
     lane: Lane = config["lane"]
-    if lane.fault.exists():
+    if lane.fault:
         return
     group = WorkerGroup.current()
     report = lane.report if group.leads else _silent
+    if group.leads and lane.hang.exists():
+        report(f"{lane.hang.read_text(encoding='utf-8')}; the workers were started again")
+        lane.hang.unlink()
     number = group.gather(lane.first_open)[0]
     while (job := lane.receive(number)) is not None:
-        error = ""
+        if job.experiment.shares % group.size:
+            return
+        error, most = "", job.experiment.cluster.most
         try:
-            run_trial(job, group, report)
+            finer = 2 if halved(job, lane, group) else 1
+            job = replace(job, experiment=job.experiment.cut_for(group.size, finer=finer))
+            limit_s = job.experiment.cluster.hang_timeout_s
+            with HangWatch(lane.signs, lane.hang, group.rank, limit_s) as watch:
+                run_trial(job, group, report, [watch])
         except DivergedError as diverged:
             error = str(diverged)
         except InputError as fault:
             # The other ranks may be waiting for this one: the failure ends them too.
-            write_text(lane.fault, str(fault))
+            lane.fail(str(fault))
             raise
+        except Exception as failure:
+            if is_shortage(failure):
+                note_shortage(lane, group, failure)
+            raise
+        if group.gather(lane.resize.exists() and not job.done)[0]:
+            return
         if group.leads:
             lane.finish(number, error)
+        if group.size < most:
+            # The next trial may find more room.
+            return
         number += 1
 
 
@@ -96,6 +155,7 @@ def ray_session(cluster: ClusterSpec) -> Iterator[None]:
         _check_resources(cluster)
         yield
         return
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             address=cluster.address or "local",
@@ -108,11 +168,27 @@ def ray_session(cluster: ClusterSpec) -> Iterator[None]:
         raise InputError(
             f"cluster.address: no Ray at {cluster.address} ({error}); start it, or leave the field out"
         ) from error
+    if threading.current_thread() is threading.main_thread():
+        # Ray takes the signal for itself, and would leave at once.
+        signal.signal(signal.SIGTERM, on_sigterm)
     try:
         _check_resources(cluster)
         yield
     finally:
         ray.shutdown()
+
+
+def vital_addresses() -> dict[str, tuple[str, int]]:
+    """Where the head of the cluster and this node's raylet listen: without either this process can do nothing."""
+    import ray
+
+    context = ray.get_runtime_context()
+    host, _, port = context.gcs_address.rpartition(":")
+    own = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
+    return {
+        "the head of the Ray cluster": (host, int(port)),
+        "the Ray of this machine": (own["NodeManagerAddress"], own["NodeManagerPort"]),
+    }
 
 
 def groups_that_fit(cluster: ClusterSpec) -> int:
@@ -136,14 +212,24 @@ def _resources_of_worker(cluster: ClusterSpec) -> dict[str, float]:
     return {"CPU": cluster.cpus_per_worker, **gpus}
 
 
+def _fits(cluster: ClusterSpec, workers: int) -> bool:
+    """Whether `workers` more could be placed, as far as the sum of what is free tells."""
+    import ray
+
+    free = ray.available_resources()
+    return all(
+        free.get(name, 0) >= workers * amount for name, amount in _resources_of_worker(cluster).items()
+    )
+
+
 def _resources(cluster: ClusterSpec) -> dict[str, float]:
-    """Of a whole group. Ray Train's controller takes none, and Tune's trials take none of these."""
-    return {name: cluster.workers * amount for name, amount in _resources_of_worker(cluster).items()}
+    """Of a whole group, as small as it may be. Ray Train's controller takes none, Tune's trials take none of these."""
+    return {name: cluster.least * amount for name, amount in _resources_of_worker(cluster).items()}
 
 
 def _local_cpus(cluster: ClusterSpec) -> int:
     """A local Ray offers at least what was asked for: on a small machine workers then share cores."""
-    return max(os.cpu_count() or 1, round(cluster.workers * cluster.cpus_per_worker + 0.5))
+    return max(os.cpu_count() or 1, round(cluster.most * cluster.cpus_per_worker + 0.5))
 
 
 def _check_resources(cluster: ClusterSpec, wait_s: float = 10.0) -> None:
@@ -160,7 +246,7 @@ def _check_resources(cluster: ClusterSpec, wait_s: float = 10.0) -> None:
         if time.monotonic() > deadline:
             name = lacking[0]
             raise InputError(
-                f"cluster: {cluster.workers} workers need {wanted[name]:g} {name}, the Ray cluster has "
+                f"cluster: {cluster.least} workers need {wanted[name]:g} {name}, the Ray cluster has "
                 f"{there.get(name, 0):g}; lower cluster.workers or join more nodes"
             )
         time.sleep(0.5)

@@ -1,0 +1,44 @@
+"""`amc chaos` with two kills: the end is the one of a training that was left alone."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_experiment import write_experiment
+
+pytestmark = pytest.mark.integration
+
+AMC = str(Path(sys.executable).parent / "amc")
+
+
+def test_a_training_that_was_killed_twice_ends_as_one_left_alone(tmp_path: Path) -> None:
+    training = {"steps": 60, "lr": 0.01, "lr_min": 0.001, "warmup_steps": 2, "log_every": 1, "clip_norm": 1.0}
+    spec = write_experiment(
+        tmp_path,
+        "test/chaos",
+        training=training | {"checkpoint_every": 5},
+        cluster={"workers": 2},
+        evaluation={"splits": ["test"]},
+    )
+    kinds = ["--of", "worker", "--of", "driver"]
+    done = subprocess.run(
+        [AMC, "chaos", str(spec), "--kills", "2", "--seed", "1", *kinds, "--json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads(done.stdout)
+    assert {kill["victim"] for kill in told["kills"]} == {"worker", "driver"}
+    assert [kill["commands"] for kill in told["kills"] if kill["victim"] == "driver"] == [1]
+    assert told["same"] is True
+    assert told["found"]["weights"] == 0
+    # 60 steps of every loss at least; 1 trial.
+    assert told["found"]["points"] > 60
+    assert (told["found"]["runs"], told["found"]["doubled"]) == (1, 0)
+    (status,) = (tmp_path / "runs" / "test-chaos" / "chaos" / "disturbed").glob("trials/*/status.json")
+    assert len(json.loads(status.read_text())["world_sizes"]) == 3
