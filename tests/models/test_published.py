@@ -363,7 +363,7 @@ def test_the_vocabulary_comes_with_a_folder_or_by_name(tmp_path: Path) -> None:
 
 def test_export_refuses_what_the_layout_cannot_hold(tmp_path: Path) -> None:
     stem = tiny_model(stem="convolution")
-    with pytest.raises(InputError, match=r"model.stem: the published layout knows `patch` only"):
+    with pytest.raises(InputError, match=r"model.stem: the published layout knows the stem `patch` only"):
         export_published(stem, tmp_path / "out.pth")
     model = tiny_model()
     model.queue_ptr_txt[0] = 1

@@ -29,7 +29,7 @@ def last(name: str) -> list[str]:
 @pytest.mark.parametrize("spec", SPECS, ids=str)
 def test_it_plans_without_data(spec: Path) -> None:
     made = plan(str(spec))
-    assert made.experiment.name.split("/")[0] == spec.parts[0]
+    assert made.experiment.name == str(spec.with_suffix(""))
     estimates = estimate(made)
     assert len(estimates) + made.unproposed > 0
     assert all(one.memory_gib > 0 for one in estimates)
@@ -48,9 +48,9 @@ def test_it_says_what_it_is_for(spec: Path) -> None:
     if "Not run by itself" in text:
         return
     heads = re.findall(r"^# (\w+):", text, flags=re.MULTILINE)
-    assert [head for head in heads if head != "Found"] == ["Claim", "Cost", "Command"]
+    needed = ("Claim", "Cost", "Command")
+    assert tuple(head for head in heads if head in needed) == needed
     assert f"amc run experiments/{spec}" in text
-    assert plan(str(spec)).experiment.name == str(spec.with_suffix(""))
 
 
 def test_tables_share_their_trainings() -> None:

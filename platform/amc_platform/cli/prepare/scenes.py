@@ -27,7 +27,7 @@ def scenes(
     """Generate the embedded scenes: objects on clutter, and phrases that name one of them."""
     from amc_platform.data.prepare import prepare_scenes
 
-    with console.progress("scenes") as report:
+    with console.progress("images") as report:
         info = prepare_scenes(
             out,
             train=train,
