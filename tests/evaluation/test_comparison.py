@@ -11,7 +11,7 @@ from amc_platform.evaluation.groups import detailed_groups
 def test_two_rows_compared() -> None:
     first, second = hits_of("attribute", "11111"), hits_of("attribute", "00000")
     assert compare([first], [second])["attribute"].difference == 100
-    assert compare([first], [second])["all"].p == pytest.approx(2 / 2**5)
+    assert compare([first], [second])["all"].mcnemar == pytest.approx(2 / 2**5)
     # One seed of the base beside two seeds of the other row: 5/5 and 3/5 against 1/5.
     base, seeds = (
         hits_of("attribute", "10000"),
@@ -20,7 +20,7 @@ def test_two_rows_compared() -> None:
     compared = compare(seeds, [base])["all"]
     assert (compared.first, compared.second) == (80, 20)
     assert compared.difference == pytest.approx(60)
-    assert compared.p is None
+    assert compared.mcnemar is None
     assert compared.low <= compared.difference <= compared.high
     assert list(compare([first], [second])) == ["all", "attribute"]
 

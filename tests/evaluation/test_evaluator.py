@@ -17,10 +17,11 @@ from amc_platform.data.boxes import Box
 from amc_platform.data.table import ImageRow, Phrase
 from amc_platform.data.transforms import decode, resize
 from amc_platform.evaluation.evaluator import IMAGES_PER_BATCH, evaluate, score_boxes
-from amc_platform.evaluation.gallery import draw_shot, gallery_rows, read_gallery, take_shots, write_gallery
+from amc_platform.evaluation.gallery import draw_shot, gallery_rows, read_gallery, write_gallery
 from amc_platform.evaluation.overlay import HIT, MISS, colormap, heatmap_overlay
 from amc_platform.evaluation.proposals import BestBoxes, Proposals
 from amc_platform.evaluation.protocol import Protocol
+from amc_platform.evaluation.shots import take_shots
 
 SCENES = Protocol.named("scenes")
 SIDE = 16

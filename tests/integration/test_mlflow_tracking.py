@@ -36,7 +36,11 @@ def test_every_point_arrives_once_over_three_commands(uri: str, tmp_path: Path) 
     first, warnings = follow(uri, "amc/thrice", trial)
     assert warnings == []
     client = client_of(uri)
-    assert client.get_run(first).info.status == "KILLED"  # nobody trains it any more
+    left = client.get_run(first)  # nobody trains it any more
+    assert (left.info.status, left.data.tags["error"]) == (
+        "KILLED",
+        "interrupted: the command that trained it is gone",
+    )
 
     with Journal(folder) as journal:  # resumed from step 1400
         for step in range(1400, 2000):
@@ -66,6 +70,7 @@ def test_every_point_arrives_once_over_three_commands(uri: str, tmp_path: Path) 
     assert (run.info.status, run.info.end_time) == ("FINISHED", round(ended * 1000))
     assert run.data.params == {"training.lr": "0.1", "parameters": "7"}
     assert (run.data.tags["amc.identity"], run.data.tags["world_size"]) == ("1dent1ty", "2")
+    assert "error" not in run.data.tags  # it went on
     assert [item.path for item in client.list_artifacts(first)] == ["gallery", "spec.yaml"]
     assert [item.path for item in client.list_artifacts(first, "gallery/step_2000")] == [
         "gallery/step_2000/0.png"

@@ -11,11 +11,14 @@ import pytest
 from PIL import Image
 
 from amc_platform.data.boxes import Box
-from amc_platform.evaluation.accuracy import accuracy_table
+from amc_platform.evaluation.comparison import compare_outcomes
 from amc_platform.evaluation.gallery import Shot
+from amc_platform.evaluation.groups import groups_of_table
 from amc_platform.evaluation.hits import Hit
 from amc_platform.evaluation.protocol import Protocol
-from amc_platform.reporting.content import Curve, GalleryColumn, PageData, Series
+from amc_platform.evaluation.scored_phrases import ScoredPhrases
+from amc_platform.evaluation.scores import score_table
+from amc_platform.reporting.content import Contrast, Curve, GalleryColumn, PageData, Series
 from amc_platform.reporting.page import write_page
 from amc_platform.reporting.table import ResultRow
 
@@ -73,15 +76,23 @@ def shots(hit: bool) -> tuple[Shot, ...]:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     columns = {name: shots(hit) for name, hit in (("base", False), ("control", False), ("amc", True))}
+    phrases = ScoredPhrases([one.hit for one in columns["amc"]], groups_of_table)
+    found = {
+        name: np.stack([phrases.outcomes([one.hit for one in row])] * 3) for name, row in columns.items()
+    }
+    contrasts = tuple(
+        Contrast(f"amc − {name}", name, compared, {group: one.p for group, one in compared.items()})
+        for name in ("control", "base")
+        if (compared := compare_outcomes(phrases, found["amc"], found[name], draws=10))
+    )
     data = PageData(
         title="scenes/effect",
         claim="AMC moves the heatmap into the region.",
         command="amc run experiments/scenes/effect.yaml",
-        rows=tuple(
-            ResultRow(name, (accuracy_table(one.hit for one in of_row),) * 3)
-            for name, of_row in columns.items()
-        ),
+        rows=tuple(ResultRow(name, score_table(phrases, row)) for name, row in found.items()),
         protocol=Protocol.named("scenes"),
+        reference="amc",
+        contrasts=contrasts,
         gallery=tuple(GalleryColumn(name, of_row) for name, of_row in columns.items()),
         curves=(Curve("Attention mask loss", (Series("amc", ((0, 0.6), (50, 0.3), (100, 0.1))),)),),
     )

@@ -10,11 +10,13 @@ from PIL import Image
 
 from amc_models.errors import InputError
 from amc_platform.data.boxes import Box
-from amc_platform.evaluation.accuracy import accuracy_table
-from amc_platform.evaluation.comparison import compare
+from amc_platform.evaluation.comparison import compare_outcomes
 from amc_platform.evaluation.gallery import Shot
+from amc_platform.evaluation.groups import groups_of_table
 from amc_platform.evaluation.hits import Hit
 from amc_platform.evaluation.protocol import Protocol
+from amc_platform.evaluation.scored_phrases import ScoredPhrases
+from amc_platform.evaluation.scores import score_table
 from amc_platform.reporting.charts import HEIGHT, LEFT, WIDTH, layout, ticks
 from amc_platform.reporting.content import Contrast, Curve, GalleryColumn, PageData, Series
 from amc_platform.reporting.figure import write_figure
@@ -40,14 +42,20 @@ def content() -> PageData:
     base = [shot("a", hit=False), shot("b", "region", hit=False)]
     amc = [shot("a"), shot("b", "region")]
     hits = {"base": [one.hit for one in base], "amc": [one.hit for one in amc]}
+    phrases = ScoredPhrases(hits["base"], groups_of_table)
+    found = {name: phrases.outcomes(of_row)[None] for name, of_row in hits.items()}
+    compared = compare_outcomes(phrases, found["amc"], found["base"], draws=10)
     return PageData(
         title="scenes/effect & more",
         claim="AMC grounds <most> phrases.",
         command="amc run effect.yaml",
-        rows=tuple(ResultRow(name, (accuracy_table(of_row),)) for name, of_row in hits.items()),
+        rows=tuple(ResultRow(name, score_table(phrases, row)) for name, row in found.items()),
         protocol=Protocol.named("scenes"),
         baselines={"random object": {"region": 19.5}},
-        contrasts=(Contrast("amc − base", compare([hits["amc"]], [hits["base"]], draws=10)),),
+        reference="amc",
+        contrasts=(
+            Contrast("amc − base", "base", compared, {group: one.p for group, one in compared.items()}),
+        ),
         gallery=(GalleryColumn("base", tuple(base)), GalleryColumn("amc", (amc[0],))),
         curves=(Curve("Attention mask loss", (Series("amc", ((0, 1.0), (10, 0.5))),)),),
         facts=(("data", "scenes 0123456789abcdef"),),
@@ -94,7 +102,10 @@ def test_the_report_as_markdown() -> None:
     text = render_markdown(content())
     assert text.startswith("# scenes/effect & more\n\nAMC grounds <most> phrases.\n\n")
     assert "| amc | 100.0 (100–100) | 100.0 (100–100) | 100.0 (100–100) | 1 |" in text
-    assert "| all | +100.0 | +100.0 to +100.0 | 0.5 | 2 |" in text
+    # Two images, both for AMC: t = sqrt(2) with one degree of freedom.
+    assert "| all | +100.0 | +100.0 to +100.0 | 0.39 | n.s. | 2 |" in text
+    line = "| base | all | 0.0 | – | 1 | 2 | 0.0 to 0.0 | +100.0 | +100.0 to +100.0 | 0.39 | n.s. |"
+    assert line in text
     assert "- data: scenes 0123456789abcdef\n" in text
     assert "± is" not in text
     assert "a range is the 95 % interval" in text

@@ -4,11 +4,11 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from amc_platform.evaluation.accuracy import Accuracy
+from amc_platform.evaluation.scores import Score
 from amc_platform.reporting.table import (
     ResultRow,
     baseline_rows,
-    cell,
+    cell_text,
     columns,
     joined,
     markdown_table,
@@ -17,54 +17,63 @@ from amc_platform.reporting.table import (
 )
 
 
-def share(hits: int, total: int) -> Accuracy:
-    """An interval of 5 points either way."""
-    percent = 100 * hits / total
-    return Accuracy(hits, total, percent, percent - 5, percent + 5)
+def score(*hits: int, total: int = 10) -> Score:
+    """Hits of each seed; an interval of 5 points either way."""
+    percents = tuple(100 * number / total for number in hits)
+    middle = sum(percents) / len(percents)
+    return Score(percents, total, middle - 5, middle + 5)
 
 
-def groups(**hits: int) -> dict[str, Accuracy]:
+def row(name: str, **hits: tuple[int, ...]) -> ResultRow:
     """Groups of ten phrases each."""
-    return {name.replace("__", "/"): share(number, 10) for name, number in hits.items()}
+    return ResultRow(name, {group.replace("__", "/"): score(*of_seeds) for group, of_seeds in hits.items()})
 
 
 ROWS = [
-    ResultRow("base", (groups(all=3, attribute=2, hard=1, hard__attribute=0),)),
-    ResultRow("amc", (groups(all=8, attribute=9, hard=7), groups(all=9, attribute=9, hard=9))),
+    row("base", all=(3,), attribute=(2,), hard=(1,), hard__attribute=(0,)),
+    row("amc", all=(8, 9), attribute=(9, 9), hard=(7, 9)),
 ]
 
 
 def test_several_seeds_have_a_spread_and_one_an_interval() -> None:
-    several = cell(ROWS[1], "hard")
-    assert several is not None
+    several = ROWS[1].scores["hard"]
     # 70 and 90: mean 80, standard deviation sqrt(200 / 1).
     assert (several.percent, several.spread) == (80, pytest.approx(200**0.5))
-    assert str(several) == "80.0 ± 14.1"
-    assert (several.low, several.high, several.seeds, several.phrases) == (None, None, 2, 10)
-    single = cell(ROWS[0], "all")
-    assert str(single) == "30.0 (25–35)"
-    assert cell(ROWS[0], "region") is None
+    assert cell_text(ROWS[1], "hard") == "80.0 ± 14.1"
+    assert cell_text(ROWS[0], "all") == "30.0 (25–35)"
+    assert cell_text(ROWS[0], "region") == "–"
+    assert (ROWS[0].seeds, ROWS[1].seeds) == (1, 2)
 
 
 def test_columns_are_those_that_exist_in_the_order_of_the_paper() -> None:
-    row = ResultRow("x", (groups(hard=1, region=1, zebra=1, animals=1, spatial=1, all=1, attribute=1),))
-    assert columns([row]) == ["all", "attribute", "spatial", "region", "animals", "zebra", "hard"]
+    names = ("hard", "region", "zebra", "animals", "spatial", "all", "attribute")
+    assert columns([row("x", **dict.fromkeys(names, (1,)))]) == [
+        "all",
+        "attribute",
+        "spatial",
+        "region",
+        "animals",
+        "zebra",
+        "hard",
+    ]
     assert columns(ROWS) == ["all", "attribute", "hard"]
 
 
 def test_a_further_split_has_its_own_columns() -> None:
     unseen = {
-        "all": share(1, 9),
-        "attribute": share(1, 9),
-        "hard": share(1, 4),
-        "region": share(0, 2),
-        "hard/attribute": share(1, 3),
+        "all": score(1, total=9),
+        "attribute": score(1, total=9),
+        "hard": score(1, total=4),
+        "region": score(0, total=2),
+        "hard/attribute": score(1, total=3),
     }
-    both = joined({"test": groups(all=3, hard=1, hard__attribute=1), "unseen": unseen})
-    assert both["unseen/all"] == share(1, 9)
-    assert both["all"] == share(3, 10)
+    test = row("x", all=(3,), hard=(1,), hard__attribute=(1,)).scores
+    both = joined({"test": test, "unseen": unseen})
+    assert both["unseen/all"] == unseen["all"]
+    assert both["all"] == score(3)
     # `unseen/attribute` counts the same nine phrases as `unseen/all`.
-    assert columns([ResultRow("x", (both,))]) == ["all", "hard", "unseen/all", "unseen/hard"]
+    assert columns([ResultRow("x", both)]) == ["all", "hard", "unseen/all", "unseen/hard"]
+    assert joined({}) == {}
 
 
 def test_the_table_as_text() -> None:
@@ -103,4 +112,5 @@ def test_json_holds_every_group_and_every_seed() -> None:
     assert base["pointing"]["hard/attribute"]["percent"] == 0
     assert amc["pointing"]["all"]["percent_by_seed"] == [80, 90]
     assert amc["pointing"]["all"]["spread"] == pytest.approx(50**0.5)
-    assert base["pointing"]["all"]["low"] == 25
+    assert (base["pointing"]["all"]["low"], amc["pointing"]["all"]["low"]) == (25, 80)
+    assert (base["pointing"]["all"]["spread"], amc["pointing"]["all"]["seeds"]) == (None, 2)

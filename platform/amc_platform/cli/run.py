@@ -19,8 +19,11 @@ def run(
 ) -> None:
     """Plan, train, evaluate, track and report SPEC; what is done already is reused."""
     from amc_platform.cli.live import live
+    from amc_platform.reporting.collect import check_report
     from amc_platform.search.driver import carry_out, ledger_of, ready_plan, recorded
+    from amc_platform.search.plan import make_plan
 
+    check_report(make_plan(spec, overrides or []))
     with progress("images") as report_progress:
         made = ready_plan(spec, overrides or [], fresh=fresh, progress=report_progress)
     with recorded(made) as follower, ledger_of(made) as ledger:
@@ -54,9 +57,12 @@ def _summary(made: "Plan", adopted: int) -> str:
 
 def report(spec: SpecArgument, overrides: SetOption = None, as_json: JsonOption = False) -> None:
     """Write the table and the page of SPEC again, from results that are there."""
+    from amc_platform.reporting.collect import check_report
     from amc_platform.search.plan import make_plan
 
-    _report(make_plan(spec, overrides or []), as_json)
+    made = make_plan(spec, overrides or [])
+    check_report(made)
+    _report(made, as_json)
 
 
 def _report(made: "Plan", as_json: bool) -> None:
@@ -66,6 +72,7 @@ def _report(made: "Plan", as_json: bool) -> None:
     from amc_platform.reporting.figure import write_figure
     from amc_platform.reporting.page import write_page
     from amc_platform.reporting.report import render_markdown
+    from amc_platform.reporting.statements import statement_notes, statement_texts, statements_json
     from amc_platform.reporting.table import table_json, table_texts
     from amc_platform.tracking.stamps import stamps
 
@@ -77,9 +84,19 @@ def _report(made: "Plan", as_json: bool) -> None:
         write_figure(made.folder / "figure.png", data.gallery)
     if as_json:
         print_json(
-            {"name": data.title, "rows": table_json(data.rows), "page": str(page), "facts": dict(data.facts)}
+            {
+                "name": data.title,
+                "rows": table_json(data.rows),
+                "statements": statements_json(data),
+                "notes": statement_notes(data),
+                "page": str(page),
+                "facts": dict(data.facts),
+            }
         )
         return
     heads, lines = table_texts(data.rows, data.baselines)
     print_table(heads, lines, title=f"{data.title}: pointing accuracy in per cent")
+    print_table(*statement_texts(data), title="how sure that is")
+    for line in statement_notes(data):
+        say(line)
     say(f"page: {page}")

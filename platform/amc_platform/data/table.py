@@ -50,6 +50,11 @@ class TableInfo:
     baselines: dict[str, Any]
     content_hash: str
 
+    @property
+    def benchmark(self) -> str:
+        """What results on it are called, as in `val/flickr30k/pointing`."""
+        return str(self.source["source"]).removesuffix("_entities")
+
 
 class Tally:
     """Counts and content hash of rows, one after the other."""

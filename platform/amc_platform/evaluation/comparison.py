@@ -7,17 +7,19 @@ import numpy as np
 from jaxtyping import Bool
 
 from amc_models.errors import InputError
-from amc_platform.evaluation.groups import GroupsOf, basic_groups, by_image, images_of, membership
+from amc_platform.evaluation.groups import GroupsOf, basic_groups
 from amc_platform.evaluation.hits import Hit
-from amc_platform.evaluation.statistics import bootstrap, mcnemar
+from amc_platform.evaluation.scored_phrases import ScoredPhrases
+from amc_platform.evaluation.statistics import bootstrap, mcnemar, paired_test
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """`first` and `second` are accuracies in per cent, `difference` = first - second in points.
 
-    `low` and `high` bound the difference (95 %, bootstrap over images and seeds); `p` is McNemar's exact p,
-    and None where either side has several seeds, for which that test is not made.
+    `low` and `high` bound the difference (95 %, bootstrap over images and seeds). `p` is that of the paired test over
+    images and seeds. `mcnemar` is McNemar's exact p, which takes phrases of one image for independent cases, and None
+    where either side has several seeds, for which that test is not made.
     """
 
     phrases: int
@@ -26,7 +28,8 @@ class Comparison:
     difference: float
     low: float
     high: float
-    p: float | None
+    p: float
+    mcnemar: float | None
 
 
 def compare(
@@ -38,48 +41,46 @@ def compare(
 ) -> dict[str, Comparison]:
     """Compare two rows by group, `all` first and the others by name. Each row is a list over seeds of its hits.
 
-    A row with one seed (a base that is not trained) is set beside every seed of the other; otherwise seeds
-    are paired in order. Raises InputError where the phrases or the numbers of seeds do not match.
+    Raises InputError where the phrases or the numbers of seeds do not match.
     """
-    phrases = list(first[0])
-    a, b = _matrix(first, phrases), _matrix(second, phrases)
-    if len(a) != len(b) and 1 not in (len(a), len(b)):
-        raise InputError(f"compare: {len(a)} seeds against {len(b)}; give both rows the same seeds")
-    if not phrases:
+    phrases = ScoredPhrases(first[0], groups_of)
+    a, b = (np.stack([phrases.outcomes(hits) for hits in row]) for row in (first, second))
+    return compare_outcomes(phrases, a, b, draws=draws)
+
+
+def compare_outcomes(
+    phrases: ScoredPhrases,
+    first: Bool[np.ndarray, "seeds phrases"],
+    second: Bool[np.ndarray, "other_seeds phrases"],
+    *,
+    draws: int = 2000,
+) -> dict[str, Comparison]:
+    """The same of rows whose hits are in the order of `phrases`.
+
+    A row with one seed (a base that is not trained) is set beside every seed of the other; otherwise seeds
+    are paired in order. Raises InputError where their numbers do not match.
+    """
+    if len(first) != len(second) and 1 not in (len(first), len(second)):
+        raise InputError(f"compare: {len(first)} seeds against {len(second)}; give both rows the same seeds")
+    if not len(phrases):
         return {}
-    names, member = membership(phrases, groups_of)
-    images = images_of(phrases)
-    differences = a.astype(np.float64) - b
-    sums = np.stack([by_image(of_seed[:, None] * member, images) for of_seed in differences])
-    intervals = bootstrap(sums, by_image(member, images), draws=draws)
-    paired = len(a) == len(b) == 1
+    differences = first.astype(np.float64) - second
+    sums = phrases.by_image(differences)
+    intervals = bootstrap(sums, phrases.counts, draws=draws)
+    paired = len(first) == len(second) == 1
     result = {
         name: Comparison(
             phrases=int(mask.sum()),
-            first=100 * float(a[:, mask].mean()),
-            second=100 * float(b[:, mask].mean()),
+            first=100 * float(first[:, mask].mean()),
+            second=100 * float(second[:, mask].mean()),
             difference=100 * float(differences[:, mask].mean()),
             low=100 * float(low),
             high=100 * float(high),
-            p=mcnemar(a[0, mask], b[0, mask]) if paired else None,
+            p=float(p),
+            mcnemar=mcnemar(first[0, mask], second[0, mask]) if paired else None,
         )
-        for name, mask, (low, high) in zip(names, member.T, intervals, strict=True)
+        for name, mask, (low, high), p in zip(
+            phrases.groups, phrases.member.T, intervals, paired_test(sums), strict=True
+        )
     }
     return {"all": result["all"], **result}
-
-
-def _matrix(row: Sequence[Sequence[Hit]], phrases: Sequence[Hit]) -> Bool[np.ndarray, "seeds phrases"]:
-    lines: list[list[bool]] = []
-    for hits in row:
-        found = {(hit.image_id, hit.phrase_index, hit.text): hit.hit for hit in hits}
-        try:
-            lines.append([found[hit.image_id, hit.phrase_index, hit.text] for hit in phrases])
-        except KeyError as error:
-            raise InputError(
-                f"compare: phrase {error.args[0]} was scored in one row only; evaluate both on the same table"
-            ) from None
-        if len(found) != len(phrases):
-            raise InputError(
-                f"compare: {len(found)} phrases against {len(phrases)}; evaluate both on the same table"
-            )
-    return np.array(lines, dtype=bool).reshape(len(row), len(phrases))

@@ -14,10 +14,8 @@ from PIL import Image
 
 from amc_models.errors import InputError
 from amc_platform.data.table import ImageRow
-from amc_platform.evaluation.evaluator import HeatmapsOf, LoadImage, heatmaps_of_rows, score_row
 from amc_platform.evaluation.hits import Hit, hit_fields, hit_of_record, hit_record
 from amc_platform.evaluation.overlay import heatmap_overlay
-from amc_platform.evaluation.protocol import Protocol
 from amc_platform.files import atomic_path
 
 TABLE = "gallery.parquet"
@@ -53,19 +51,6 @@ def gallery_rows(rows: Sequence[ImageRow], count: int) -> list[ImageRow]:
                 chosen.append(turn.pop(place))
                 used.add(chosen[-1].image_id)
     return chosen
-
-
-def take_shots(
-    heatmaps_of: HeatmapsOf, rows: Sequence[ImageRow], protocol: Protocol, load_image: LoadImage
-) -> list[Shot]:
-    """Heatmaps and hits of the rows that `gallery_rows` chose; one batch, as they are few."""
-    if not rows:
-        return []
-    heatmaps = heatmaps_of_rows(heatmaps_of, rows, protocol, load_image).float().cpu()
-    return [
-        Shot(score_row(row, heatmap[None], protocol)[0], row.image, heatmap.numpy())
-        for row, heatmap in zip(rows, heatmaps, strict=True)
-    ]
 
 
 def draw_shot(shot: Shot, *, caption: bool = True, heatmap: bool = True, side: int = 256) -> Image.Image:
@@ -113,8 +98,10 @@ def read_gallery(folder: str | Path) -> list[Shot]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; evaluate with evaluation.gallery above 0, which writes it")
     try:
-        rows: list[dict[str, Any]] = parquet.read_table(path, schema=_schema()).to_pylist()
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        # Not `read_table`, which imports pandas.
+        with parquet.ParquetFile(path) as file:
+            rows: list[dict[str, Any]] = file.read().cast(_schema()).to_pylist()
+    except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
         raise InputError(f"{path}: not a gallery ({str(error).splitlines()[0]}); evaluate again") from error
     return [
         Shot(hit_of_record(row), row["image"], np.array(row["heatmap"], dtype=np.float32)) for row in rows

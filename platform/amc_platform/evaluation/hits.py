@@ -73,7 +73,9 @@ def _read(path: str | Path) -> Any:
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; evaluate first, which writes hits.parquet")
     try:
-        table = parquet.read_table(path)
+        # Not `read_table`, which imports pandas.
+        with parquet.ParquetFile(path) as file:
+            table = file.read()
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: no table of hits ({reason}); give an evaluation's hits.parquet") from error

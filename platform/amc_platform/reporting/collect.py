@@ -1,18 +1,16 @@
 """From the folders of a plan's trials to the content of its report."""
 
 import itertools
-from collections.abc import Sequence
 from pathlib import Path
 
 from amc_models.errors import InputError
 from amc_platform.data.table import read_info
-from amc_platform.evaluation.accuracy import accuracy_table
-from amc_platform.evaluation.comparison import compare
 from amc_platform.evaluation.gallery import read_gallery
-from amc_platform.evaluation.hits import Hit, read_hits
-from amc_platform.reporting.content import Contrast, Curve, GalleryColumn, PageData, Series
-from amc_platform.reporting.table import ResultRow, baseline_rows, joined
-from amc_platform.search.plan import Plan, Row
+from amc_platform.reporting.content import Curve, GalleryColumn, PageData, Series
+from amc_platform.reporting.measured import check_reference, measure, name_of, reference_of
+from amc_platform.reporting.paper import paper_figures
+from amc_platform.reporting.table import baseline_rows
+from amc_platform.search.plan import Plan
 from amc_platform.tracking.reader import history
 from amc_platform.training.trial import TrialStatus
 
@@ -21,6 +19,12 @@ CURVES = {
     "train/loss_itm": "Image-text matching loss",
     "train/loss_mlm": "Masked language loss",
 }
+
+
+def check_report(plan: Plan) -> None:
+    """Raise InputError where the spec asks of the report what it cannot give: better before the training than after."""
+    check_reference(plan)
+    paper_figures(plan)
 
 
 def page_data(plan: Plan, stamps: dict[str, str]) -> PageData:
@@ -33,12 +37,13 @@ def page_data(plan: Plan, stamps: dict[str, str]) -> PageData:
         raise InputError(f"{plan.source}: {', '.join(unfinished)} not done; `amc run {plan.source}` does it")
     experiment = plan.experiment
     splits = experiment.evaluation.splits
+    rows, contrasts = measure(plan)
     info = read_info(experiment.evaluated_table)
     facts = {
         "data": f"{info.source['source']} {info.content_hash}",
         "seeds": ", ".join(str(seed) for seed in sorted({job.seed for job in plan.jobs})),
         "trials": ", ".join(
-            f"{_name(row, plan)}: {' '.join(job.identity for job in row.jobs)}" for row in plan.rows
+            f"{name_of(row, plan)}: {' '.join(job.identity for job in row.jobs)}" for row in plan.rows
         ),
         "training": _effort(plan),
         **{
@@ -51,10 +56,12 @@ def page_data(plan: Plan, stamps: dict[str, str]) -> PageData:
         title=experiment.name,
         claim=claim_of(plan.source),
         command=f"amc run {plan.source}",
-        rows=tuple(_result(row, plan, splits) for row in plan.rows),
+        rows=rows,
         protocol=plan.jobs[0].protocol,
         baselines=baseline_rows(info.baselines, splits),
-        contrasts=_contrasts(plan, splits[0]),
+        paper=paper_figures(plan),
+        reference=name_of(plan.rows[reference_of(plan)], plan),
+        contrasts=contrasts,
         gallery=_galleries(plan, splits[0]),
         curves=tuple(_curves(plan)),
         facts=tuple(facts.items()),
@@ -69,41 +76,11 @@ def claim_of(spec: Path) -> str:
     return next((line.partition("Claim:")[2].strip() for line in lines if "Claim:" in line), "")
 
 
-def _name(row: Row, plan: Plan) -> str:
-    return row.name or plan.experiment.name
-
-
-def _result(row: Row, plan: Plan, splits: Sequence[str]) -> ResultRow:
-    return ResultRow(
-        _name(row, plan),
-        tuple(
-            joined(
-                {split: accuracy_table(read_hits(job.evaluation(split) / "hits.parquet")) for split in splits}
-            )
-            for job in row.jobs
-        ),
-    )
-
-
-def _hits(row: Row, split: str) -> list[list[Hit]]:
-    return [read_hits(job.evaluation(split) / "hits.parquet") for job in row.jobs]
-
-
-def _contrasts(plan: Plan, split: str) -> tuple[Contrast, ...]:
-    """The last row against each of the others."""
-    *others, last = plan.rows
-    last_hits = _hits(last, split)
-    return tuple(
-        Contrast(f"{_name(last, plan)} − {_name(other, plan)}", compare(last_hits, _hits(other, split)))
-        for other in reversed(others)
-    )
-
-
 def _galleries(plan: Plan, split: str) -> tuple[GalleryColumn, ...]:
     if not plan.experiment.evaluation.gallery:
         return ()
     return tuple(
-        GalleryColumn(_name(row, plan), tuple(read_gallery(row.jobs[0].evaluation(split) / "gallery")))
+        GalleryColumn(name_of(row, plan), tuple(read_gallery(row.jobs[0].evaluation(split) / "gallery")))
         for row in plan.rows
     )
 
@@ -113,7 +90,7 @@ def _curves(plan: Plan) -> list[Curve]:
     curves: list[Curve] = []
     for key, title in CURVES.items():
         series = tuple(
-            Series(_name(row, plan), tuple((point.step, point.value) for point in points[key]))
+            Series(name_of(row, plan), tuple((point.step, point.value) for point in points[key]))
             for row, seeds in histories
             for points in seeds
             if key in points

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from amc_platform.evaluation.comparison import Comparison
 from amc_platform.evaluation.gallery import Shot
 from amc_platform.evaluation.protocol import Protocol
+from amc_platform.reporting.paper import PaperFigure
 from amc_platform.reporting.table import ResultRow
 
 
@@ -36,10 +37,13 @@ class GalleryColumn:
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """Two rows compared by group: `title` is, for instance, "amc − control"."""
+    """The reference row minus another, by group: `title` is, for instance, "amc − control", and `row` "control"."""
 
     title: str
+    row: str
     groups: Mapping[str, Comparison]
+    adjusted: Mapping[str, float]
+    """p of the paired test by group, adjusted for the number of rows that are compared with the reference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,12 @@ class PageData:
     protocol: Protocol
     baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
     """As `baseline_rows` makes them: what pointing scores without reading, in per cent."""
+    paper: Mapping[str, Mapping[str, PaperFigure]] = field(
+        default_factory=dict[str, Mapping[str, PaperFigure]]
+    )
+    """{row: {column: the paper's figure}}."""
+    reference: str = ""
+    """The row that the others are compared with."""
     contrasts: tuple[Contrast, ...] = ()
     gallery: tuple[GalleryColumn, ...] = ()
     curves: tuple[Curve, ...] = ()

@@ -32,7 +32,7 @@ def write_figure(
     for number, line in enumerate(lines):
         _draw_line(picture, draw, line, lefts, MARGIN + HEAD + number * (side + GAP), side)
     with atomic_path(path) as temporary:
-        picture.save(temporary, format="PNG", optimize=True)
+        picture.save(temporary, format="PNG")
 
 
 def _draw_line(

@@ -14,7 +14,8 @@ from amc_platform.reporting.charts import HEIGHT, LEFT, RIGHT, WIDTH, Chart, lay
 from amc_platform.reporting.content import PageData
 from amc_platform.reporting.gallery import GalleryLine, side_by_side
 from amc_platform.reporting.report import contrast_texts, legend
-from amc_platform.reporting.table import ABSENT, cell, columns, phrases
+from amc_platform.reporting.statements import statement_notes, statement_texts
+from amc_platform.reporting.table import ABSENT, beside_text, columns, phrases
 
 TEMPLATE = "page.html.j2"
 
@@ -55,7 +56,9 @@ def render_page(data: PageData) -> str:
         baselines=_baselines(data, groups),
         counts=[f"{phrases(data.rows, group):,}" for group in groups],
         legend=legend(data),
-        contrasts=[(contrast.title, *contrast_texts(contrast)) for contrast in data.contrasts],
+        statements=statement_texts(data),
+        notes=statement_notes(data),
+        contrasts=[(contrast.title, *contrast_texts(data, contrast)) for contrast in data.contrasts],
         lines=[_line(line) for line in side_by_side(data.gallery)],
         charts=_charts(data, names),
         key=[(index, name) for index, name in enumerate(names) if name in drawn],
@@ -64,20 +67,20 @@ def render_page(data: PageData) -> str:
 
 
 def _numbers(data: PageData, groups: Sequence[str]) -> list[tuple[str, int, list[_Number]]]:
-    cells = {group: [cell(row, group) for row in data.rows] for group in groups}
-    best = {group: max((of.percent for of in found if of), default=0.0) for group, found in cells.items()}
+    best = {
+        group: max(row.scores[group].percent for row in data.rows if group in row.scores) for group in groups
+    }
     lines: list[tuple[str, int, list[_Number]]] = []
-    for index, row in enumerate(data.rows):
+    for row in data.rows:
         numbers: list[_Number] = []
         for group in groups:
-            found = cells[group][index]
-            if found is None:
+            score = row.scores.get(group)
+            if score is None:
                 numbers.append(_Number(ABSENT))
                 continue
-            beside = f"{found.low:.0f}–{found.high:.0f}" if found.spread is None else f"± {found.spread:.1f}"
-            wins = len(data.rows) > 1 and found.percent == best[group]
-            numbers.append(_Number(f"{found.percent:.1f}", beside, wins))
-        lines.append((row.name, len(row.seeds), numbers))
+            wins = len(data.rows) > 1 and score.percent == best[group]
+            numbers.append(_Number(f"{score.percent:.1f}", beside_text(score).strip("()"), wins))
+        lines.append((row.name, row.seeds, numbers))
     return lines
 
 

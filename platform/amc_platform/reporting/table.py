@@ -1,55 +1,37 @@
 """Rows of a result, seeds put together, as text, Markdown and JSON."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from statistics import fmean, stdev
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from amc_platform.evaluation.accuracy import Accuracy
+from amc_platform.evaluation.scores import Score
 
 KINDS = ("attribute", "spatial", "category", "region")
 """Order of the known kinds; other groups follow by name."""
 ABSENT = "–"
 
-Groups = Mapping[str, Accuracy]
-"""Accuracy by group of one seed."""
+_Of = TypeVar("_Of")
 
 
 @dataclass(frozen=True, slots=True)
 class ResultRow:
-    """A named row and, for each of its seeds, the accuracy by group."""
+    """A named row and its score by group."""
 
     name: str
-    seeds: tuple[Groups, ...]
+    scores: Mapping[str, Score]
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds it has."""
+        return max((len(score.percents) for score in self.scores.values()), default=0)
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One number of the table, in per cent, over `seeds` seeds of `phrases` phrases each.
-
-    `spread` is the standard deviation over seeds (n - 1); a single seed has none, and `low` to `high`, the
-    95 % interval over its images, instead.
-    """
-
-    percent: float
-    spread: float | None
-    low: float | None
-    high: float | None
-    seeds: int
-    phrases: int
-
-    def __str__(self) -> str:
-        if self.spread is not None:
-            return f"{self.percent:.1f} ± {self.spread:.1f}"
-        return f"{self.percent:.1f} ({self.low:.0f}–{self.high:.0f})"
-
-
-def joined(splits: Mapping[str, Groups]) -> dict[str, Accuracy]:
-    """Groups of several splits as one: the first keeps its names, of others they are `<split>/<group>`."""
-    first, *others = splits
+def joined(splits: Mapping[str, Mapping[str, _Of]]) -> dict[str, _Of]:
+    """Groups of several splits as one: the first keeps its names, of others they are `<split>/<group>`; {} of none."""
     return {
-        **splits[first],
-        **{f"{split}/{group}": a for split in others for group, a in splits[split].items()},
+        group if index == 0 else f"{split}/{group}": of_group
+        for index, (split, groups) in enumerate(splits.items())
+        for group, of_group in groups.items()
     }
 
 
@@ -59,7 +41,7 @@ def columns(rows: Sequence[ResultRow]) -> list[str]:
     `hard/<kind>` is left to the JSON. A further split (`unseen/…`) has all, attribute and hard only, and of
     those that count the same phrases the first.
     """
-    totals = {group: accuracy.total for row in rows for seed in row.seeds for group, accuracy in seed.items()}
+    totals = {group: score.phrases for row in rows for group, score in row.scores.items()}
     own = [group for group in totals if "/" not in group and group not in ("all", "hard", *KINDS)]
     order = ["all", *KINDS, *sorted(own), "hard"]
     chosen = [group for group in order if group in totals]
@@ -73,20 +55,32 @@ def columns(rows: Sequence[ResultRow]) -> list[str]:
     return chosen
 
 
-def cell(row: ResultRow, group: str) -> Cell | None:
-    """The row's number of a group over its seeds; None where no seed has that group."""
-    found = [seed[group] for seed in row.seeds if group in seed]
-    if not found:
-        return None
-    percents = [accuracy.percent for accuracy in found]
-    if len(found) == 1:
-        return Cell(percents[0], None, found[0].low, found[0].high, 1, found[0].total)
-    return Cell(fmean(percents), stdev(percents), None, None, len(found), found[0].total)
+def cell_text(row: ResultRow, group: str) -> str:
+    """Mean and standard deviation over seeds, or of one seed the 95 % interval; a dash where it lacks the group."""
+    score = row.scores.get(group)
+    if score is None:
+        return ABSENT
+    return f"{score.percent:.1f} {beside_text(score)}"
+
+
+def beside_text(score: Score) -> str:
+    """What a cell says beside the number."""
+    return f"({score.low:.0f}–{score.high:.0f})" if score.spread is None else f"± {score.spread:.1f}"
 
 
 def phrases(rows: Sequence[ResultRow], group: str) -> int:
     """How many phrases a group counts."""
-    return next((seed[group].total for row in rows for seed in row.seeds if group in seed), 0)
+    return next((row.scores[group].phrases for row in rows if group in row.scores), 0)
+
+
+def p_text(p: float) -> str:
+    """A probability; one below the smallest float is not said to be zero."""
+    return f"{p:.2g}" if p > 0 else "< 1e-300"
+
+
+def signed(value: float) -> str:
+    """A difference with its sign, the typographic minus included."""
+    return f"{value:+.1f}".replace("-", "−")
 
 
 def baseline_rows(
@@ -110,10 +104,7 @@ def table_texts(
     """Heads and lines as text: the rows, then the baselines, then how many phrases each column counts."""
     groups = columns(rows)
     heads = ["", *(group.replace("/", " ") for group in groups), "seeds"]
-    lines = [
-        [row.name, *(str(cell(row, group) or ABSENT) for group in groups), str(len(row.seeds))]
-        for row in rows
-    ]
+    lines = [[row.name, *(cell_text(row, group) for group in groups), str(row.seeds)] for row in rows]
     for name, scores in (baselines or {}).items():
         if any(group in scores for group in groups):
             cells = (f"{scores[group]:.1f}" if group in scores else ABSENT for group in groups)
@@ -131,19 +122,22 @@ def markdown_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 def table_json(rows: Sequence[ResultRow]) -> list[dict[str, Any]]:
     """Every group of every row, and what each seed scored, for machines."""
-    result: list[dict[str, Any]] = []
-    for row in rows:
-        groups = sorted({group for seed in row.seeds for group in seed})
-        cells = {group: cell(row, group) for group in groups}
-        result.append(
-            {
-                "name": row.name,
-                "pointing": {
-                    group: asdict(of_group)
-                    | {"percent_by_seed": [seed[group].percent for seed in row.seeds if group in seed]}
-                    for group, of_group in cells.items()
-                    if of_group is not None
-                },
-            }
-        )
-    return result
+    return [
+        {
+            "name": row.name,
+            "pointing": {group: _score_json(row.scores[group]) for group in sorted(row.scores)},
+        }
+        for row in rows
+    ]
+
+
+def _score_json(score: Score) -> dict[str, Any]:
+    return {
+        "percent": score.percent,
+        "spread": score.spread,
+        "low": score.low,
+        "high": score.high,
+        "seeds": len(score.percents),
+        "phrases": score.phrases,
+        "percent_by_seed": list(score.percents),
+    }

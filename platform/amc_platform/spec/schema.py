@@ -178,6 +178,14 @@ class EvaluationSpec(Section):
     )
 
 
+class ReportSpec(Section):
+    """What the report compares; nothing in it changes a training."""
+
+    reference: Word | None = Field(
+        default=None, description="Row with which the others are compared; null for the last one."
+    )
+
+
 class Experiment(Section):
     """One experiment: everything that decides what is trained, evaluated and recorded."""
 
@@ -207,6 +215,7 @@ class Experiment(Section):
     tracking: TrackingSpec = Field(default=TrackingSpec(), description="Records.")
     search: SearchSpec = Field(default=SearchSpec(), description="Rows, seeds and stopping.")
     budget: BudgetSpec = Field(default=BudgetSpec(), description="What may be spent.")
+    report: ReportSpec = Field(default=ReportSpec(), description="What the report compares.")
     output: AbsolutePath = Field(
         default=Path("runs"),
         validate_default=True,

@@ -98,6 +98,10 @@ class TrialSpec(Section):
 
     name: Word = Field(description="Name of the row, unique in the experiment.")
     set: dict[str, Any] = Field(default={}, description="Fields that differ, by dotted path or nested.")
+    paper: Word | None = Field(
+        default=None,
+        description="Row of the paper beside whose figures this one is reported, such as table1/amc.",
+    )
 
 
 class RandomSpec(Section):

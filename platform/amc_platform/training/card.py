@@ -11,6 +11,10 @@ LICENCES = {
     "visual_genome": "annotations CC BY 4.0; images under the terms of their owners",
     "flickr30k_entities": "images for non-commercial research and education only, under Flickr's terms",
     "coco": "annotations CC BY 4.0; images under Flickr's terms",
+    **dict.fromkeys(
+        ("refcoco", "refcoco_plus", "refcocog"),
+        "images of COCO, under Flickr's terms; of the expressions not known here, ask who published them",
+    ),
 }
 """What the publishers of a source say of its use."""
 

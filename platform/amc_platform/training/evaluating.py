@@ -50,7 +50,7 @@ def evaluate_split(job: TrialJob, model: Albef, split: str, steps: int, group: W
 
 def pointing_metric(job: TrialJob, split: str) -> str:
     """Name of the accuracy of all phrases of a split, as in `test/refcoco_plus/pointing`."""
-    return spelled(f"{split}/{read_info(job.experiment.evaluated_table).source['source']}/pointing")
+    return spelled(f"{split}/{read_info(job.experiment.evaluated_table).benchmark}/pointing")
 
 
 def _hits(job: TrialJob, model: Albef, rows: Sequence[ImageRow], group: WorkerGroup) -> list[Hit]:

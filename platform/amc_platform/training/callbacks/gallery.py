@@ -1,8 +1,9 @@
 """Heatmaps of fixed phrases."""
 
 from amc_models.albef import Albef
-from amc_platform.evaluation.gallery import gallery_rows, take_shots, write_gallery
+from amc_platform.evaluation.gallery import gallery_rows, write_gallery
 from amc_platform.evaluation.network import at_resolution, heatmaps_of, image_loader
+from amc_platform.evaluation.shots import take_shots
 from amc_platform.training.callbacks.base import Callback, Evaluation, Training
 
 
