@@ -12,9 +12,9 @@ help:  ## List what can be made
 demo: .venv/.installed  ## Fine-tune with AMC on the embedded scenes, compare, and write a page with heatmaps
 	$(BIN)/amc run experiments/scenes/quickstart.yaml
 
-test: .venv/.installed-dev  ## Run all tests: the quick ones on every core, then those that start Ray, MLflow or a browser
+test: .venv/.installed-dev  ## Run all tests on every core: the quick ones, then those that start Ray, MLflow or a browser
 	$(BIN)/pytest --numprocesses auto --dist loadfile -m "not integration"
-	$(BIN)/pytest -m integration
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m integration
 
 check: .venv/.installed-dev  ## Lint, format, types and the rules of the house; changes nothing
 	$(BIN)/ruff check .

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,11 @@ from amc_platform.tracking.reader import history
 from amc_platform.training.trial import TrialStatus
 from amc_platform.training.worker import ray_session
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    # Ray Data reads its own defaults, which it has deprecated.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context"),
+]
 
 METRIC = "val/scenes/pointing"
 STEPS = 150
@@ -96,13 +100,20 @@ def test_asha_stops_the_half_that_is_behind(searched: Plan) -> None:
     assert searched.pending == []
 
 
+def _held_by_workers(resources: Mapping[str, float]) -> dict[str, float]:
+    """Without the object store, in which some bytes of this process's own stay: no worker holds them."""
+    return {name: amount for name, amount in resources.items() if name != "object_store_memory"}
+
+
 def test_nothing_is_held_afterwards(searched: Plan) -> None:
     import ray
 
     assert searched.pending == []
     # Ray hears of a worker's end a moment later.
     deadline = time.monotonic() + 20
-    while (free := ray.available_resources()) != (there := ray.cluster_resources()):
+    while (free := _held_by_workers(ray.available_resources())) != (
+        there := _held_by_workers(ray.cluster_resources())
+    ):
         assert time.monotonic() < deadline, (free, there)
         time.sleep(0.2)
     assert not list(searched.folder.glob("crew-*"))

@@ -64,6 +64,8 @@ class HangWatch(Callback):
         self._thread = threading.Thread(target=self._watch, name="hang-watch", daemon=True)
 
     def __enter__(self) -> Self:
+        # At once: a rank that hangs before its thread gave a sign would not be known to the others.
+        self._write()
         self._thread.start()
         return self
 
@@ -90,13 +92,16 @@ class HangWatch(Callback):
         before: list[Sign] = []
         while not self._closed.wait(self._limit_s / _SIGNS):
             self._sign = replace(self._sign, count=self._sign.count + 1)
-            # What cannot be written now is written with the next sign.
-            with suppress(Exception):
-                write_json(self._folder / f"rank-{self._sign.rank:04d}.json", asdict(self._sign))
+            self._write()
             now = self._signs()
             if self._moved is not None and time.monotonic() - self._moved > self._limit_s:
                 self._end(hanging(before, now))
             before = now
+
+    def _write(self) -> None:
+        # What cannot be written now is written with the next sign.
+        with suppress(Exception):
+            write_json(self._folder / f"rank-{self._sign.rank:04d}.json", asdict(self._sign))
 
     def _signs(self) -> list[Sign]:
         signs: list[Sign] = []
