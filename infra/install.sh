@@ -27,6 +27,7 @@ else
     fi
 fi
 
-# The build of the project itself is pinned too, hence the second option.
+# The build of the project itself is pinned too, hence the second option. Bytecode is written here, since a run of Ray
+# starts a dozen processes that would each compile PyTorch and Ray again where PYTHONDONTWRITEBYTECODE is set.
 "$uv" pip install --python .venv/bin/python --constraint infra/constraints.txt \
-    --build-constraint infra/constraints.txt --editable . "$@"
+    --build-constraint infra/constraints.txt --compile-bytecode --editable . "$@"
