@@ -171,7 +171,7 @@ class Crew:
             with (self._home / "progress.log").open("rb") as file:
                 file.seek(self._read)
                 text = file.read()
-        except FileNotFoundError:
+        except OSError:  # nothing was said yet, or the storage is away
             return
         whole = text[: text.rfind(b"\n") + 1]
         self._read += len(whole)

@@ -14,6 +14,7 @@ from amc_models.batch import Batch
 from amc_platform.data.loader import TrainingLoader
 from amc_platform.data.rows import ImageRow
 from amc_platform.evaluation.hits import Hit
+from amc_platform.storage import Storage
 from amc_platform.tracking.journal import Journal
 from amc_platform.training.distributed import WorkerGroup
 from amc_platform.training.trial import TrialJob
@@ -40,6 +41,14 @@ class Training:
     """Why training is to end with this step; empty while it is not. Every rank must say the same."""
     order: Order | None = None
     """What the driver wants instead of the remaining steps. Every rank must say the same."""
+    storage: Storage = field(init=False)
+    """Writes to the trial's folder, all of rank 0, go through it."""
+
+    def __post_init__(self) -> None:
+        limit_s = self.job.experiment.cluster.storage_timeout_s
+        self.storage = Storage(
+            self.job.folder, limit_s, lambda line: self.report(f"{self.job.label}: {line}")
+        )
 
     def record(self, steps: int, values: Mapping[str, float]) -> None:
         """Keep metrics after `steps` steps; rank 0 writes them down."""
