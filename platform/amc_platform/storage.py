@@ -20,10 +20,17 @@ _LONGEST_PAUSE_S = 10.0
 
 
 class Storage:
-    """The storage of `folder`, which is there to begin with. A trial's threads may share one."""
+    """The storage of `folder`. A trial's threads may share one.
 
-    def __init__(self, folder: Path, limit_s: float, tell: Callable[[str], None]) -> None:
+    `witness`: a file in it that is there as long as the storage is; a folder alone may have been made by somebody below
+    a mount point whose mount is gone.
+    """
+
+    def __init__(
+        self, folder: Path, limit_s: float, tell: Callable[[str], None], *, witness: str = ""
+    ) -> None:
         self._folder, self._limit_s, self._tell = folder, limit_s, tell
+        self._witness = folder / witness
         self._left = threading.Event()
 
     def write(self, action: Callable[[], T]) -> T:
@@ -73,6 +80,6 @@ class Storage:
 
     def _there(self) -> bool:
         try:
-            return self._folder.is_dir()
+            return self._witness.exists()
         except OSError:
             return False

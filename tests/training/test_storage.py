@@ -116,6 +116,11 @@ def test_who_waits_can_be_told_to_leave(tmp_path: Path) -> None:
         storage.write(refusing(10_000))
 
 
+def test_a_folder_without_its_witness_is_another_one(tmp_path: Path) -> None:
+    with pytest.raises(UnwritableError, match="is gone; see whether its storage is mounted"):
+        Storage(tmp_path, 0, print, witness="training.lock").write(lambda: None)
+
+
 @pytest.mark.parametrize("error", [InputError("a typo"), ValueError("a bug"), FileNotFoundError(2, "absent")])
 def test_other_errors_are_raised_at_once(tmp_path: Path, error: Exception) -> None:
     def action() -> None:

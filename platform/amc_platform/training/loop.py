@@ -72,7 +72,7 @@ def run_trial(
 @contextlib.contextmanager
 def _alone(job: TrialJob, wait_s: float = 60.0) -> Iterator[None]:
     """Hold the trial's folder: workers whose driver was killed go on for some seconds, and then let go of it."""
-    lock = Lock(job.folder / "training.lock")
+    lock = Lock(job.lock)
     if not lock.take(wait_s):
         raise RuntimeError(f"{job.folder}: other workers train there still, after {wait_s:.0f} s")
     try:
@@ -91,6 +91,8 @@ def train(training: Training, callbacks: Sequence[Callback], status: TrialStatus
     objectives = Objectives(model, spec.objective, mask_token_id(model))
     stepper = Stepper(objectives, spec.training, group, job.seed, spec.cluster.gradient_precision)
     steps = _continue(training, stepper, model)
+    if status.world_sizes:
+        training.report(f"{job.label}: goes on from step {steps}")
     status.world_sizes = (*status.world_sizes, (steps, group.size))
     if group.leads:
         training.storage.write(lambda: status.write(job.folder))

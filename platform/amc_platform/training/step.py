@@ -41,7 +41,7 @@ class Stepper:
         self.finite = torch.ones((), dtype=torch.bool, device=self.group.device)
         """Whether the gradients of the last step were finite."""
         self._trainable = [p for p in self.objectives.parameters() if p.requires_grad]
-        self._averages = [p for average, _ in model.momentum_pairs for p in average.parameters()]
+        self._averages: list[Tensor] = [p for of, _ in model.momentum_pairs for p in of.parameters()]
         # A move of the averages cannot be undone: where training goes on after a skipped step, a copy is kept.
         self._found = [torch.empty_like(p) for p in self._averages] if self.spec.on_nan == "skip" else []
         config = self.objectives.config
@@ -113,7 +113,7 @@ class Stepper:
     @torch.no_grad()
     def _keep_averages(self) -> None:
         if self._found:
-            torch._foreach_copy_(self._found, self._averages)  # pyright: ignore[reportPrivateUsage]
+            torch._foreach_copy_(self._found, self._averages)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
 
     @torch.no_grad()
     def _put_averages_back(self) -> None:

@@ -47,7 +47,10 @@ class Training:
     def __post_init__(self) -> None:
         limit_s = self.job.experiment.cluster.storage_timeout_s
         self.storage = Storage(
-            self.job.folder, limit_s, lambda line: self.report(f"{self.job.label}: {line}")
+            self.job.folder,
+            limit_s,
+            lambda line: self.report(f"{self.job.label}: {line}"),
+            witness=self.job.lock.name,
         )
 
     def record(self, steps: int, values: Mapping[str, float]) -> None:
