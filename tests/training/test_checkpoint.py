@@ -46,7 +46,7 @@ def saved(folder: Path) -> tuple[Albef, torch.optim.Optimizer]:
     model, optimizer = trained()
     checkpoints = Checkpoints(folder, "me", 2, Storage(folder, 0, print))
     for step in (2, 4):
-        assert checkpoints.save(step, model, optimizer) > 0
+        assert checkpoints.save(step, model, optimizer, {}) > 0
     checkpoints.wait()
     checkpoints.close()
     return model, optimizer
@@ -59,7 +59,7 @@ def test_a_state_comes_back_to_the_last_bit(tmp_path: Path) -> None:
     assert path == tmp_path / SECOND
     assert intact(path)["workers"] == 2
     other, moments = trained(steps=3)
-    assert load_state(path, other, moments, "me") == 4
+    assert load_state(path, other, moments, "me") == (4, {})
     wanted = model.state_dict()
     assert [name for name, value in other.state_dict().items() if not torch.equal(value, wanted[name])] == []
     ours, theirs = moments.state_dict(), optimizer.state_dict()
@@ -73,7 +73,7 @@ def test_what_is_written_is_the_state_at_its_step(tmp_path: Path) -> None:
     model, optimizer = trained()
     wanted = copy.deepcopy(model.state_dict())
     checkpoints = Checkpoints(tmp_path, "me", 1, Storage(tmp_path, 0, print))
-    checkpoints.save(2, model, optimizer)
+    checkpoints.save(2, model, optimizer, {})
     # Training goes on while the file is written.
     for parameter in model.parameters():
         parameter.data.zero_()
@@ -119,7 +119,7 @@ def test_a_damaged_state_is_passed_over_saying_so(tmp_path: Path, damage: Any, s
 def test_the_last_two_are_kept(tmp_path: Path) -> None:
     model, optimizer = saved(tmp_path)
     checkpoints = Checkpoints(tmp_path, "me", 1, Storage(tmp_path, 0, print))
-    checkpoints.save(6, model, optimizer)
+    checkpoints.save(6, model, optimizer, {})
     checkpoints.close()
     names = ["step-00000004.json", SECOND, "step-00000006.json", "step-00000006.pt"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
@@ -156,7 +156,7 @@ def test_a_full_disk_is_said_and_costs_only_the_state_it_met(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(snapshot.os, "fsync", full)
-    checkpoints.save(6, model, optimizer)
+    checkpoints.save(6, model, optimizer, {})
     with pytest.raises(InputError, match=r"step-00000006.pt: no space left on the device"):
         checkpoints.wait()
     checkpoints.close()

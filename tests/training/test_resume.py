@@ -141,6 +141,22 @@ def test_a_damaged_state_is_passed_over_saying_so_and_leftovers_are_swept(
     assert all(torch.equal(ours[name], wanted[name]) for name in wanted)
 
 
+def test_the_losses_between_two_records_are_known_after_a_kill(tmp_path: Path) -> None:
+    options = ("training.log_every=4", "training.checkpoint_every=3", "evaluation.gallery=0")
+    (tmp_path / "alone").mkdir()
+    alone, job = job_of(tmp_path / "alone", *options), job_of(tmp_path, *options)
+    run_trial(alone, ALONE)
+    with pytest.raises(RuntimeError, match="killed"):
+        run_trial(job, ALONE, extra=[Killed()])
+    run_trial(job, ALONE)
+    # The record of step 8 is of steps 5 to 8, of which the second start trained two.
+    assert TrialStatus.read(job.folder).world_sizes == ((0, 1), (6, 1))
+    for name in ("train/loss_total", "train/loss_amc"):
+        ours, wanted = ([(p.step, p.value) for p in history(j.folder)[name]] for j in (job, alone))
+        assert [step for step, _ in wanted] == [4, 8]
+        assert ours == wanted
+
+
 def test_a_diverged_loss_stops_with_one_line(tmp_path: Path) -> None:
     job = job_of(tmp_path, "training.lr=1e20", "training.lr_min=1e20", "training.warmup_steps=0")
     with pytest.raises(InputError, match=r"train/loss_\w+ is .* at step \d \(images .*\); lower training.lr"):

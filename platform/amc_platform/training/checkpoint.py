@@ -1,10 +1,11 @@
 """Checkpoints a training continues from: written in the background, atomically, with a checksum; the last two kept.
 
-A checkpoint is two files. `step-00000100.pt` holds weights, moving averages, queues with their pointers and the
-optimiser; `step-00000100.json`, written before it, says its bytes and SHA-256, the identity of its training, the
-steps and the workers it was written with. The rest of what a training is follows from the step: learning rate, position
-in the data and every random number (no rank has a state of its own), so that rank 0 writes for all. Arithmetic in
-bf16 needs no loss scaler. Metrics are in the trial's journal, the best weights by validation in its folder `best`.
+A checkpoint is two files. `step-00000100.pt` holds weights, moving averages, queues with their pointers, the
+optimiser, and what callbacks keep (losses that are not recorded yet); `step-00000100.json`, written before it, says its
+bytes and SHA-256, the identity of its training, the steps and the workers it was written with. The rest of what a
+training is follows from the step: learning rate, position in the data and every random number (no rank has a state of
+its own), so that rank 0 writes for all. Arithmetic in bf16 needs no loss scaler. Metrics are in the trial's journal,
+the best weights by validation in its folder `best`.
 """
 
 import hashlib
@@ -37,17 +38,19 @@ class Checkpoints:
 
     def prepare(self, model: Albef, optimizer: torch.optim.Optimizer) -> None:
         """Have memory for the first copy made ready in the background. Called when the optimiser has its moments."""
-        self._pending = self._pool.submit(self._snapshot.reserve, _state(0, model, optimizer))
+        self._pending = self._pool.submit(self._snapshot.reserve, _state(0, model, optimizer, {}))
 
-    def save(self, step: int, model: Albef, optimizer: torch.optim.Optimizer) -> float:
-        """Begin to write the state after `step` steps; returns the seconds that training had to wait.
+    def save(
+        self, step: int, model: Albef, optimizer: torch.optim.Optimizer, kept: Mapping[str, Any]
+    ) -> float:
+        """Begin to write the state after `step` steps, and what callbacks keep; returns the seconds training waited.
 
         It waits for the write before this one, which may be waiting for storage, and for the copy of the state. Raises
         InputError where the storage took too long (a full disk): the checkpoints before are still there.
         """
         began = time.perf_counter()
         self.wait()
-        state = self._snapshot.take(_state(step, model, optimizer))
+        state = self._snapshot.take(_state(step, model, optimizer, kept))
         self._pending = self._pool.submit(self._storage.write, lambda: self._write(step, state))
         return time.perf_counter() - began
 
@@ -80,8 +83,10 @@ class Checkpoints:
             _remove(old)
 
 
-def load_state(path: Path, model: Albef, optimizer: torch.optim.Optimizer, identity: str) -> int:
-    """Load the intact state at `path`; returns its step. Only tensors are unpickled.
+def load_state(
+    path: Path, model: Albef, optimizer: torch.optim.Optimizer, identity: str
+) -> tuple[int, dict[str, Any]]:
+    """Load the intact state at `path`; returns its step, and what callbacks kept. Only tensors are unpickled.
 
     Raises InputError where it belongs to another training or network.
     """
@@ -97,7 +102,7 @@ def load_state(path: Path, model: Albef, optimizer: torch.optim.Optimizer, ident
     except (RuntimeError, ValueError) as error:
         problem = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: does not fit this network ({problem}); remove it") from error
-    return int(state["step"])
+    return int(state["step"]), state.get("kept", {})
 
 
 def newest_intact(folder: Path, tell: Callable[[str], None]) -> Path | None:
@@ -138,8 +143,15 @@ def remove_states(folder: Path) -> None:
         _remove(path)
 
 
-def _state(step: int, model: Albef, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    return {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+def _state(
+    step: int, model: Albef, optimizer: torch.optim.Optimizer, kept: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "step": step,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "kept": dict(kept),
+    }
 
 
 def _read_facts(path: Path) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def train(training: Training, callbacks: Sequence[Callback], status: TrialStatus
     model = start_model(spec)
     objectives = Objectives(model, spec.objective, mask_token_id(model))
     stepper = Stepper(objectives, spec.training, group, job.seed, spec.cluster.gradient_precision)
-    steps = _continue(training, stepper, model)
+    steps = _continue(training, callbacks, stepper, model)
     if status.world_sizes:
         training.report(f"{job.label}: goes on from step {steps}")
     status.world_sizes = (*status.world_sizes, (steps, group.size))
@@ -125,7 +125,7 @@ def _sweep(job: TrialJob) -> None:
         sweep_temporaries(job.folder / folder, deep=True)
 
 
-def _continue(training: Training, stepper: Stepper, model: Albef) -> int:
+def _continue(training: Training, callbacks: Sequence[Callback], stepper: Stepper, model: Albef) -> int:
     """Load the newest intact state, which rank 0 chooses for all; returns its step, 0 where there is none."""
     job, group = training.job, training.group
 
@@ -133,7 +133,23 @@ def _continue(training: Training, stepper: Stepper, model: Albef) -> int:
         training.report(f"{job.label}: {line}")
 
     path = group.gather(newest_intact(job.states, tell) if group.leads else None)[0]
-    return 0 if path is None else load_state(path, model, stepper.optimizer, job.identity)
+    if path is None:
+        return 0
+    steps, kept = load_state(path, model, stepper.optimizer, job.identity)
+    for callback in callbacks:
+        if (own := kept.get(type(callback).__name__)) is not None:
+            callback.on_load(training, steps, own)
+    return steps
+
+
+def _save(
+    training: Training, callbacks: Sequence[Callback], states: Checkpoints, stepper: Stepper, done: int
+) -> float:
+    """Begin to save the state after `done` steps, on rank 0 of all that call it; returns the seconds it waited."""
+    kept = {type(callback).__name__: own for callback in callbacks if (own := callback.on_save(training))}
+    if not training.group.leads:
+        return 0.0
+    return states.save(done, stepper.objectives.model, stepper.optimizer, kept)
 
 
 def _steps(
@@ -158,17 +174,15 @@ def _steps(
                     evaluation = validation.run(model, done)
                     for callback in callbacks:
                         callback.on_evaluate(training, model, evaluation)
-                if training.order == "pause" and training.group.leads:
-                    checkpoints.save(done, model, stepper.optimizer)
+                if training.order == "pause":
+                    _save(training, callbacks, checkpoints, stepper, done)
                 if training.order:
                     break
                 if training.stopped:
                     training.report(f"{job.label}: stopped at step {done}: {training.stopped}")
                     break
                 if done % spec.checkpoint_every == 0 and done < spec.steps:
-                    blocked_s = (
-                        checkpoints.save(done, model, stepper.optimizer) if training.group.leads else 0.0
-                    )
+                    blocked_s = _save(training, callbacks, checkpoints, stepper, done)
                     for callback in callbacks:
                         callback.on_checkpoint(training, done, blocked_s)
         checkpoints.wait()

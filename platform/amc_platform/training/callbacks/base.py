@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -124,6 +124,13 @@ class Callback:
 
         `blocked_s`: seconds that training waited, on rank 0 that writes.
         """
+
+    def on_save(self, training: Training) -> dict[str, Any]:
+        """What a state must hold for this callback to go on as if nothing had been: tensors and numbers; of rank 0."""
+        return {}
+
+    def on_load(self, training: Training, steps: int, kept: Mapping[str, Any]) -> None:
+        """Before `on_train_start`, where training goes on from the state after `steps` steps: what was kept with it."""
 
     def on_error(self, training: Training, error: BaseException) -> None:
         """When the trial fails, or is interrupted; `error` is raised again afterwards."""
