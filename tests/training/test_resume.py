@@ -18,6 +18,7 @@ from amc_platform.evaluation.hits import read_hits
 from amc_platform.search.plan import make_plan
 from amc_platform.tracking.reader import history
 from amc_platform.training.callbacks.base import Callback, StepEnd, Training
+from amc_platform.training.callbacks.losses import Losses
 from amc_platform.training.distributed import WorkerGroup
 from amc_platform.training.loop import run_trial
 from amc_platform.training.trial import TrialJob, TrialStatus
@@ -155,6 +156,16 @@ def test_the_losses_between_two_records_are_known_after_a_kill(tmp_path: Path) -
         ours, wanted = ([(p.step, p.value) for p in history(j.folder)[name]] for j in (job, alone))
         assert [step for step, _ in wanted] == [4, 8]
         assert ours == wanted
+
+
+def test_losses_of_two_ranks_are_averaged_where_one_goes_on(tmp_path: Path) -> None:
+    training, losses = Training(job_of(tmp_path), ALONE, None, print), Losses()
+    rows = torch.tensor([[[1.0, 1.0], [3.0, 1.0]], [[3.0, 1.0], [float("nan"), 0.0]]])
+    losses.on_load(training, 6, {"skipped": 4, "rows": rows, "empty": torch.tensor([1, 2])})
+    kept = losses.on_save(training)
+    # By rank, step, and loss: the last column says whether the step counts.
+    assert str(kept.pop("rows").tolist()) == "[[[2.0, 1.0], [nan, 0.0]]]"
+    assert kept == {"skipped": 4, "empty": torch.tensor([3])}
 
 
 def test_a_diverged_loss_stops_with_one_line(tmp_path: Path) -> None:
