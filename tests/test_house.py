@@ -24,6 +24,7 @@ FLOORS = (
     {"tracking", "evaluation"},
     {"data"},
     {"spec"},
+    {"storage"},
     {"files"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -8,11 +8,43 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from amc_models.errors import InputError
+
+_TEMPORARY = ".tmp"
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_AWAY = frozenset(
+    {
+        errno.EACCES,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.EIO,
+        errno.ENODEV,
+        errno.ENOTCONN,
+        errno.EPERM,
+        errno.EREMOTEIO,
+        errno.EROFS,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+    }
+)
+REFUSALS = _FULL | _AWAY
+"""What storage answers that is full or away: the same write may succeed later."""
+
+
+class UnwritableError(InputError):
+    """Storage refused a write that it may take later."""
+
+
+def unwritable(path: Path, error: OSError, place: str = "path") -> InputError:
+    """What the user is told of a write to `path` that failed; `place` is what else could be chosen."""
+    if error.errno in _FULL:
+        return UnwritableError(f"{path}: no space left on the device; free some or write elsewhere")
+    kind = UnwritableError if error.errno in _AWAY else InputError
+    return kind(f"{path}: cannot be written ({error.strerror}); choose another {place}")
 
 
 @contextmanager
@@ -20,10 +52,10 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     """Yield a temporary sibling of `target`; on success it takes the target's place, else it is removed.
 
     The sibling may become a file or a folder. An existing target folder is replaced.
-    Raises InputError where the disk is full or the folder cannot be written.
+    Raises InputError where the folder cannot be written, UnwritableError where that may pass (a full disk).
     """
     target = Path(target)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}{_TEMPORARY}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -31,20 +63,32 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
             shutil.rmtree(target)
         temporary.replace(target)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise InputError(
-                f"{target}: no space left on the device; free some or write elsewhere"
-            ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise InputError(
-                f"{target}: cannot be written ({error.strerror}); choose another path"
-            ) from error
+        if error.errno in REFUSALS | {errno.ENOTDIR, errno.EEXIST}:
+            raise unwritable(target, error) from error
         raise
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
+
+
+def sweep_temporaries(folder: Path, pattern: str = "*", *, deep: bool = False) -> list[str]:
+    """Remove what writers of `folder` left that died meanwhile, of targets that `pattern` names; returns the names.
+
+    `deep`: in all folders below too. Nobody may be writing such a target.
+    """
+    pattern = f".{pattern}.{'[0-9a-f]' * 8}{_TEMPORARY}"
+    left = sorted(folder.rglob(pattern) if deep else folder.glob(pattern))
+    for path in left:
+        _remove(path)
+    return [path.name for path in left]
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder, which may be gone; what cannot be removed now is swept later."""
+    with suppress(OSError):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
         else:
-            temporary.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
 def write_text(target: str | Path, text: str) -> None:

@@ -1,7 +1,9 @@
 """The memory that a plan states, beside what autograd really keeps."""
 
 import pytest
+import torch
 
+from amc_models.albef import Albef
 from amc_models.benchmarks.train import TrainBenchmark, _Bench
 from amc_platform.search.memory import gib_of, memory_of
 from amc_platform.spec import Experiment
@@ -47,3 +49,11 @@ def test_a_worker_holds_its_share_of_the_images_and_an_evaluation_weights_only()
     evaluated = memory_of(experiment(training=none))
     assert (evaluated.activations, evaluated.optimiser) == (0, 0)
     assert gib_of(experiment(training=none)) == evaluated.weights / 2**30 < gib_of(experiment())
+
+
+def test_where_a_step_may_be_skipped_the_averages_are_kept_twice() -> None:
+    skipping = {**experiment().training.model_dump(), "on_nan": "skip"}
+    more = memory_of(experiment(training=skipping)).weights - memory_of(experiment()).weights
+    with torch.device("meta"):
+        model = Albef(experiment().model)
+    assert more == 4 * sum(p.numel() for name, p in model.named_parameters() if "_m." in name)

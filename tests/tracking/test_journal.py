@@ -158,6 +158,7 @@ def test_a_folder_that_cannot_be_made_is_a_plain_error(tmp_path: Path) -> None:
 def test_a_full_device_is_a_plain_error() -> None:
     journal = Journal.__new__(Journal)
     journal.path = Path("/dev/full")
+    journal._storage = None
     journal._file = os.open("/dev/full", os.O_WRONLY)
-    with journal, pytest.raises(InputError, match="free some space"):
+    with journal, pytest.raises(InputError, match="no space left on the device; free some"):
         journal.metrics(1, {"loss": 1.0})

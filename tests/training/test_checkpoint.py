@@ -3,7 +3,6 @@
 import copy
 import errno
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from tiny import tiny_model
 
 from amc_models.albef import Albef
 from amc_models.errors import InputError
+from amc_platform.storage import Storage
 from amc_platform.training import snapshot
 from amc_platform.training.checkpoint import (
     Checkpoints,
@@ -44,9 +44,9 @@ def trained(steps: int = 1) -> tuple[Albef, torch.optim.Optimizer]:
 def saved(folder: Path) -> tuple[Albef, torch.optim.Optimizer]:
     """States after 2 and 4 steps, of identity `me`."""
     model, optimizer = trained()
-    checkpoints = Checkpoints(folder, "me", workers=2)
+    checkpoints = Checkpoints(folder, "me", 2, Storage(folder, 0, print))
     for step in (2, 4):
-        assert checkpoints.save(step, model, optimizer) > 0
+        assert checkpoints.save(step, model, optimizer, {}) > 0
     checkpoints.wait()
     checkpoints.close()
     return model, optimizer
@@ -54,12 +54,12 @@ def saved(folder: Path) -> tuple[Albef, torch.optim.Optimizer]:
 
 def test_a_state_comes_back_to_the_last_bit(tmp_path: Path) -> None:
     model, optimizer = saved(tmp_path)
-    path = newest_intact(tmp_path)
+    path = newest_intact(tmp_path, print)
     assert path is not None
     assert path == tmp_path / SECOND
     assert intact(path)["workers"] == 2
     other, moments = trained(steps=3)
-    assert load_state(path, other, moments, "me") == 4
+    assert load_state(path, other, moments, "me") == (4, {})
     wanted = model.state_dict()
     assert [name for name, value in other.state_dict().items() if not torch.equal(value, wanted[name])] == []
     ours, theirs = moments.state_dict(), optimizer.state_dict()
@@ -72,8 +72,8 @@ def test_a_state_comes_back_to_the_last_bit(tmp_path: Path) -> None:
 def test_what_is_written_is_the_state_at_its_step(tmp_path: Path) -> None:
     model, optimizer = trained()
     wanted = copy.deepcopy(model.state_dict())
-    checkpoints = Checkpoints(tmp_path, "me", workers=1)
-    checkpoints.save(2, model, optimizer)
+    checkpoints = Checkpoints(tmp_path, "me", 1, Storage(tmp_path, 0, print))
+    checkpoints.save(2, model, optimizer, {})
     # Training goes on while the file is written.
     for parameter in model.parameters():
         parameter.data.zero_()
@@ -105,14 +105,12 @@ def without_facts(path: Path) -> None:
         (without_facts, "says its checksum"),
     ],
 )
-def test_a_damaged_state_is_passed_over_saying_so(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Any, said: str
-) -> None:
+def test_a_damaged_state_is_passed_over_saying_so(tmp_path: Path, damage: Any, said: str) -> None:
     saved(tmp_path)
     damage(tmp_path / SECOND)
-    with caplog.at_level(logging.WARNING):
-        assert newest_intact(tmp_path) == tmp_path / FIRST
-    (line,) = caplog.messages
+    told: list[str] = []
+    assert newest_intact(tmp_path, told.append) == tmp_path / FIRST
+    (line,) = told
     assert said in line
     assert line.startswith(str(tmp_path / SECOND))
     assert line.endswith("the one before it is used")
@@ -120,8 +118,8 @@ def test_a_damaged_state_is_passed_over_saying_so(
 
 def test_the_last_two_are_kept(tmp_path: Path) -> None:
     model, optimizer = saved(tmp_path)
-    checkpoints = Checkpoints(tmp_path, "me", workers=1)
-    checkpoints.save(6, model, optimizer)
+    checkpoints = Checkpoints(tmp_path, "me", 1, Storage(tmp_path, 0, print))
+    checkpoints.save(6, model, optimizer, {})
     checkpoints.close()
     names = ["step-00000004.json", SECOND, "step-00000006.json", "step-00000006.pt"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
@@ -143,7 +141,7 @@ def test_leftovers_of_dead_writers_are_swept(tmp_path: Path) -> None:
     (tmp_path / ".step-00000006.pt.0123abcd.tmp").write_bytes(b"half")
     (tmp_path / "step-00000006.json").write_text(json.dumps({}))
     assert sweep(tmp_path) == [".step-00000006.pt.0123abcd.tmp", "step-00000006.json"]
-    assert newest_intact(tmp_path) == tmp_path / SECOND
+    assert newest_intact(tmp_path, print) == tmp_path / SECOND
     assert sweep(tmp_path) == []
 
 
@@ -152,17 +150,17 @@ def test_a_full_disk_is_said_and_costs_only_the_state_it_met(
 ) -> None:
     model, optimizer = saved(tmp_path)
     weights = copy.deepcopy(model.state_dict())
-    checkpoints = Checkpoints(tmp_path, "me", workers=1)
+    checkpoints = Checkpoints(tmp_path, "me", 1, Storage(tmp_path, 0, print))
 
     def full(file: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(snapshot.os, "fsync", full)
-    checkpoints.save(6, model, optimizer)
+    checkpoints.save(6, model, optimizer, {})
     with pytest.raises(InputError, match=r"step-00000006.pt: no space left on the device"):
         checkpoints.wait()
     checkpoints.close()
-    assert newest_intact(tmp_path) == tmp_path / SECOND
+    assert newest_intact(tmp_path, print) == tmp_path / SECOND
     assert sweep(tmp_path) == []
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
 

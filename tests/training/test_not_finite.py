@@ -38,15 +38,20 @@ def broken_loader(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("clip_norm", [None, 1.0])
-def test_such_a_step_changes_no_weight_no_moment_and_no_queue(clip_norm: float | None) -> None:
-    spec = TrainingSpec(steps=3, lr=1e-3, lr_min=1e-4, warmup_steps=1, clip_norm=clip_norm)
+def test_such_a_step_changes_no_weight_no_moment_no_average_and_no_queue(clip_norm: float | None) -> None:
+    options = {"clip_norm": clip_norm, "on_nan": "skip"}
+    spec = TrainingSpec.model_validate({"steps": 3, "lr": 1e-3, "lr_min": 1e-4, "warmup_steps": 1, **options})
     stepper = Stepper(Objectives(tiny_model(), ObjectiveConfig(), 4), spec, ALONE, seed=3)
     model, optimizer = stepper.objectives.model, stepper.optimizer
+    start = model.state_dict()["vision_proj_m.weight"].clone()
     stepper.step(tiny_batch(), 0)
+    stepper.step(tiny_batch(), 1)
     assert bool(stepper.finite)
-    held = {name: value.clone() for name, value in model.state_dict().items() if "_m." not in name}
+    held = {name: value.clone() for name, value in model.state_dict().items()}
+    # The averages are no constants: they moved with the weights that the first step made.
+    assert not torch.equal(held["vision_proj_m.weight"], start)
     moments = [value.clone() for state in optimizer.state.values() for value in state.values()]
-    losses = stepper.step(broken(tiny_batch()), 1)
+    losses = stepper.step(broken(tiny_batch()), 2)
     assert losses["total"].isnan()
     assert not bool(stepper.finite)
     assert [name for name, value in held.items() if not torch.equal(model.state_dict()[name], value)] == []
@@ -55,7 +60,13 @@ def test_such_a_step_changes_no_weight_no_moment_and_no_queue(clip_norm: float |
     assert all(bool(value.isfinite().all()) for value in model.state_dict().values())
     stepper.step(tiny_batch(), 2)
     assert bool(stepper.finite)
-    assert not torch.equal(model.state_dict()["itm_head.weight"], held["itm_head.weight"])
+    for name in ("itm_head.weight", "vision_proj_m.weight"):
+        assert not torch.equal(model.state_dict()[name], held[name])
+
+
+def test_where_it_ends_the_training_no_copy_of_the_averages_is_kept() -> None:
+    spec = TrainingSpec(steps=3, lr=1e-3, lr_min=1e-4, warmup_steps=1)
+    assert Stepper(Objectives(tiny_model(), ObjectiveConfig(), 4), spec, ALONE, seed=3)._found == []
 
 
 @pytest.mark.usefixtures("broken_loader")
@@ -65,7 +76,7 @@ def test_it_stops_naming_step_and_images(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=named):
         run_trial(job, ALONE)
     # No state holds what came after it, though nothing looked at the losses before step 6.
-    assert newest_intact(job.states) == job.states / "step-00000003.pt"
+    assert newest_intact(job.states, print) == job.states / "step-00000003.pt"
 
 
 @pytest.mark.usefixtures("broken_loader")

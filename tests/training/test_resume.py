@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from amc_platform.data.prepare import prepare
 from amc_platform.evaluation.hits import read_hits
 from amc_platform.search.plan import make_plan
 from amc_platform.tracking.reader import history
+from amc_platform.training.callbacks.base import Callback, StepEnd, Training
+from amc_platform.training.callbacks.losses import Losses
 from amc_platform.training.distributed import WorkerGroup
 from amc_platform.training.loop import run_trial
 from amc_platform.training.trial import TrialJob, TrialStatus
@@ -95,6 +98,74 @@ def test_kill_and_continue_equals_never_killed(tmp_path: Path, undisturbed: Tria
             assert [(p.step, p.value) for p in history(job.folder)[name]] == [
                 (p.step, p.value) for p in points
             ]
+
+
+class Killed(Callback):
+    """Ends the training after 7 steps, as a kill does."""
+
+    def on_step_end(self, training: Training, step: StepEnd) -> None:
+        if step.steps == 7:
+            raise RuntimeError("killed")
+
+
+def torn(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [(torn, "torn: 5000 bytes of "), (flipped, "changed since it was written: its checksum is another")],
+)
+def test_a_damaged_state_is_passed_over_saying_so_and_leftovers_are_swept(
+    tmp_path: Path, undisturbed: TrialJob, damage: Callable[[Path], None], what: str
+) -> None:
+    job, said = job_of(tmp_path), list[str]()
+    with pytest.raises(RuntimeError, match="killed"):
+        run_trial(job, ALONE, extra=[Killed()])
+    newest = job.states / "step-00000006.pt"
+    damage(newest)
+    (job.states / ".step-00000008.pt.0123abcd.tmp").write_bytes(b"half")
+    (job.folder / ".best.0123abcd.tmp").mkdir()
+    run_trial(job, ALONE, said.append)
+    assert TrialStatus.read(job.folder).world_sizes == ((0, 1), (4, 1))
+    (line,) = [line for line in said if "is used" in line]
+    assert line.startswith(f"test/small (seed 0): {newest}: {what}")
+    assert line.endswith("; the one before it is used")
+    assert list(job.folder.rglob(".*.tmp")) == []
+    ours, wanted = (load_file(j.model / "model.safetensors") for j in (job, undisturbed))
+    assert all(torch.equal(ours[name], wanted[name]) for name in wanted)
+
+
+def test_the_losses_between_two_records_are_known_after_a_kill(tmp_path: Path) -> None:
+    options = ("training.log_every=4", "training.checkpoint_every=3", "evaluation.gallery=0")
+    (tmp_path / "alone").mkdir()
+    alone, job = job_of(tmp_path / "alone", *options), job_of(tmp_path, *options)
+    run_trial(alone, ALONE)
+    with pytest.raises(RuntimeError, match="killed"):
+        run_trial(job, ALONE, extra=[Killed()])
+    run_trial(job, ALONE)
+    # The record of step 8 is of steps 5 to 8, of which the second start trained two.
+    assert TrialStatus.read(job.folder).world_sizes == ((0, 1), (6, 1))
+    for name in ("train/loss_total", "train/loss_amc"):
+        ours, wanted = ([(p.step, p.value) for p in history(j.folder)[name]] for j in (job, alone))
+        assert [step for step, _ in wanted] == [4, 8]
+        assert ours == wanted
+
+
+def test_losses_of_two_ranks_are_averaged_where_one_goes_on(tmp_path: Path) -> None:
+    training, losses = Training(job_of(tmp_path), ALONE, None, print), Losses()
+    rows = torch.tensor([[[1.0, 1.0], [3.0, 1.0]], [[3.0, 1.0], [float("nan"), 0.0]]])
+    losses.on_load(training, 6, {"skipped": 4, "rows": rows, "empty": torch.tensor([1, 2])})
+    kept = losses.on_save(training)
+    # By rank, step, and loss: the last column says whether the step counts.
+    assert str(kept.pop("rows").tolist()) == "[[[2.0, 1.0], [nan, 0.0]]]"
+    assert kept == {"skipped": 4, "empty": torch.tensor([3])}
 
 
 def test_a_diverged_loss_stops_with_one_line(tmp_path: Path) -> None:

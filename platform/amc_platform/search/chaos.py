@@ -1,7 +1,8 @@
 """A training under random kills, held against the same training left alone.
 
 Both are the command that a user gives, in processes of its own. A kill is `kill -9` of a worker, of the command itself,
-of Ray's raylet, or of the whole local Ray; a command that it ended is given again.
+of Ray's raylet, of its head server, or of both; a command that it ended is given again. The local Ray that a command
+starts has one node: what becomes of a training on several, when one of them dies, is in infra/failures.md.
 """
 
 import os

@@ -69,6 +69,7 @@ class Crew:
     _stack: ExitStack = field(default_factory=ExitStack)
     _capacity: int = 0
     _read: int = 0
+    _away: bool = False
     _vitals: Vitals | None = None
 
     def __enter__(self) -> Self:
@@ -171,8 +172,15 @@ class Crew:
             with (self._home / "progress.log").open("rb") as file:
                 file.seek(self._read)
                 text = file.read()
-        except FileNotFoundError:
+        except OSError:  # nothing was said yet, or the storage is away: the workers cannot say so
+            if self._read and not self._away:
+                limit_s = self.cluster.storage_timeout_s
+                self.tell(
+                    f"{self._home}: cannot be read; training waits for its storage, at most {limit_s:g} s"
+                )
+                self._away = True
             return
+        self._away = False
         whole = text[: text.rfind(b"\n") + 1]
         self._read += len(whole)
         for line in whole.decode().splitlines():

@@ -10,10 +10,12 @@ import os
 import platform
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from amc_platform.files import Lock, write_text
+from amc_models.errors import InputError
+from amc_platform.files import Lock, sweep_temporaries, write_text
 from amc_platform.search.adoption import MIRROR, adopt
 from amc_platform.search.cost import speed_key, speed_of
 from amc_platform.search.sender import Sender
@@ -70,6 +72,8 @@ class Ledger:
         if not lock.take():
             return None
         try:
+            for name in (MIRROR, "spec.yaml", job.order.name):
+                sweep_temporaries(job.folder, name)
             # Where locks do not reach other machines, the mirror's heartbeat does.
             mirror = read_mirror(job.folder)
             if mirror and mirror.state == "running" and mirror.host != _HOST and self._lives(mirror):
@@ -99,7 +103,10 @@ class Ledger:
         if time.monotonic() - self._beaten >= BEAT_S:
             self._beaten = time.monotonic()
             for claim in claims:
-                self._put(claim.job, "running")
+                # While the storage is away, the next one says it; below an empty mount point nothing is to be made.
+                with suppress(OSError, InputError):
+                    if claim.job.folder.is_dir():
+                        self._put(claim.job, "running")
 
     def name_run(self, job: TrialJob, run_id: str | None) -> None:
         """Record the run that holds the artifacts of a done trial, once they were sent."""

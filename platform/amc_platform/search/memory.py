@@ -3,7 +3,7 @@
 The network is built on torch's meta device, where tensors have shapes and no content, and the passes of a training step
 run on it; what autograd would keep for the backward pass is added up. Counted are, a worker:
 
-- weights, queues and momentum copies (float32);
+- weights, queues and momentum copies (float32), those once more where a step may be skipped (`training.on_nan`);
 - gradients, AdamW's two moments (float32), and with several workers the buckets in which gradients travel;
 - activations: image encoder, text layers, the fusion of positive pairs with their heatmap's second derivative, of two
   negatives a pair, and of masked texts with the vocabulary's logits; in bfloat16 half as much.
@@ -56,6 +56,9 @@ def memory_of(experiment: Experiment) -> Memory:
     model = _meta_model(experiment)
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     held = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
+    if experiment.training.on_nan == "skip":
+        averages = [p for average, _ in model.momentum_pairs for p in average.parameters()]
+        held += sum(p.numel() * p.element_size() for p in averages)
     optimiser = activations = 0
     if experiment.training.steps:
         # Gradient, first and second moment; and a second copy of the gradients in DDP's buckets.

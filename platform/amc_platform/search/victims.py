@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-Victim = Literal["worker", "driver", "node", "cluster"]
-VICTIMS: tuple[Victim, ...] = ("worker", "driver", "node", "cluster")
+Victim = Literal["worker", "driver", "node", "head", "cluster"]
+VICTIMS: tuple[Victim, ...] = ("worker", "driver", "node", "head", "cluster")
 
 
 class _Process(NamedTuple):
@@ -20,13 +20,14 @@ class _Process(NamedTuple):
 def find(driver: int, victim: Victim) -> list[int]:
     """Process ids of `victim` among the descendants of the process `driver`; empty while there is none.
 
-    `worker` are all workers that train, `node` is Ray's raylet, `cluster` that and Ray's head server.
+    `worker` are all workers that train, `node` is Ray's raylet, `head` is its head server, `cluster` is both.
     """
     if victim == "driver":
         return [driver]
     wanted: Callable[[str], bool] = {
         "worker": lambda command: command.startswith("ray::RayTrainWorker"),
         "node": lambda command: _program(command) == "raylet",
+        "head": lambda command: _program(command) == "gcs_server",
         "cluster": lambda command: _program(command) in ("raylet", "gcs_server"),
     }[victim]
     return [process.pid for process in _descendants(driver) if wanted(process.command)]

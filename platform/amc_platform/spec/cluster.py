@@ -2,7 +2,7 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from amc_platform.spec.values import Section, Word, refuse
 
@@ -46,6 +46,11 @@ class ClusterSpec(Section):
         default=1800,
         description="Seconds without a step after which the workers count as hanging and are started again; more than "
         "a validation takes.",
+    )
+    storage_timeout_s: NonNegativeFloat = Field(
+        default=180,
+        description="Seconds for which a write that the storage of the results refuses (full, away) is tried again, "
+        "before training ends; less than hang_timeout_s. Meanwhile it goes on as far as the next checkpoint.",
     )
 
     @property

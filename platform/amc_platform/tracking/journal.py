@@ -1,6 +1,5 @@
 """What training says about a run: appended to a file, so that no server can slow it down or lose it."""
 
-import errno
 import fcntl
 import os
 import time
@@ -12,6 +11,8 @@ from types import TracebackType
 from typing import Self
 
 from amc_models.errors import InputError
+from amc_platform.files import unwritable
+from amc_platform.storage import Storage
 from amc_platform.tracking.events import Ending, encode, number
 from amc_platform.tracking.names import check_name, value_text
 
@@ -26,14 +27,15 @@ class Journal:
     line, which the next writer cuts off. A resumed training simply writes its steps again: readers keep the
     first point of every (name, step).
 
-    Raises InputError where the folder cannot be written or the device is full.
+    Raises InputError where the folder cannot be written or the device is full; with `storage`, after its time limit.
     """
 
     seconds: float = 0.0
     """Time that this writer has taken from its caller."""
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, storage: Storage | None = None) -> None:
         self.path = Path(folder) / JOURNAL
+        self._storage = storage
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -42,7 +44,7 @@ class Journal:
                 fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             os.ftruncate(self._file, end := _end_of_whole_lines(self._file))
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error, "output") from error
         if end == 0:
             # The head makes the first line of every journal its own: a run is tied to it, so that a trial
             # that is started over gets a new run and one that is resumed finds the old one.
@@ -120,12 +122,18 @@ class Journal:
     def _append(self, kind: str, **fields: object) -> None:
         began = time.perf_counter()
         line = encode(kind, time.time(), fields)
+
+        def write() -> None:
+            # Of a line that was cut short, the rest is written when it is tried again.
+            nonlocal line
+            try:
+                while line:
+                    line = line[os.write(self._file, line) :]
+            except OSError as error:
+                raise unwritable(self.path, error, "output") from error
+
         try:
-            written = os.write(self._file, line)
-            while written < len(line):
-                written += os.write(self._file, line[written:])
-        except OSError as error:
-            raise _unwritable(self.path, error) from error
+            write() if self._storage is None else self._storage.write(write)
         finally:
             self.seconds += time.perf_counter() - began
 
@@ -152,8 +160,3 @@ def _end_of_whole_lines(file: int) -> int:
             return start + newline + 1
         end = start
     return 0
-
-
-def _unwritable(path: Path, error: OSError) -> InputError:
-    remedy = "free some space" if error.errno == errno.ENOSPC else "choose another output"
-    return InputError(f"{path}: cannot be written ({error.strerror}); {remedy}")

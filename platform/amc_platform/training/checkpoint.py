@@ -1,17 +1,17 @@
 """Checkpoints a training continues from: written in the background, atomically, with a checksum; the last two kept.
 
-A checkpoint is two files. `step-00000100.pt` holds weights, moving averages, queues with their pointers and the
-optimiser; `step-00000100.json`, written before it, says its bytes and SHA-256, the identity of its training, the
-steps and the workers it was written with. The rest of what a training is follows from the step: learning rate, position
-in the data and every random number (no rank has a state of its own), so that rank 0 writes for all. Arithmetic in
-bf16 needs no loss scaler. Metrics are in the trial's journal, the best weights by validation in its folder `best`.
+A checkpoint is two files. `step-00000100.pt` holds weights, moving averages, queues with their pointers, the
+optimiser, and what callbacks keep (losses that are not recorded yet); `step-00000100.json`, written before it, says its
+bytes and SHA-256, the identity of its training, the steps and the workers it was written with. The rest of what a
+training is follows from the step: learning rate, position in the data and every random number (no rank has a state of
+its own), so that rank 0 writes for all. Arithmetic in bf16 needs no loss scaler. Metrics are in the trial's journal,
+the best weights by validation in its folder `best`.
 """
 
 import hashlib
 import json
-import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
@@ -20,36 +20,38 @@ import torch
 
 from amc_models.albef import Albef
 from amc_models.errors import InputError
-from amc_platform.files import atomic_path, write_json
+from amc_platform.files import atomic_path, sweep_temporaries, write_json
+from amc_platform.storage import Storage
 from amc_platform.training.snapshot import HashedFile, Snapshot
 
 KEPT = 2
-logger = logging.getLogger(__name__)
 
 
 class Checkpoints:
     """Writes the states of one training to `folder`, one at a time, while the training goes on."""
 
-    def __init__(self, folder: Path, identity: str, workers: int) -> None:
-        self._folder, self._identity, self._workers = folder, identity, workers
+    def __init__(self, folder: Path, identity: str, workers: int, storage: Storage) -> None:
+        self._folder, self._identity, self._workers, self._storage = folder, identity, workers, storage
         self._snapshot = Snapshot()
         self._pool = ThreadPoolExecutor(1, "checkpoint")
         self._pending: Future[None] | None = None
 
     def prepare(self, model: Albef, optimizer: torch.optim.Optimizer) -> None:
         """Have memory for the first copy made ready in the background. Called when the optimiser has its moments."""
-        self._pending = self._pool.submit(self._snapshot.reserve, _state(0, model, optimizer))
+        self._pending = self._pool.submit(self._snapshot.reserve, _state(0, model, optimizer, {}))
 
-    def save(self, step: int, model: Albef, optimizer: torch.optim.Optimizer) -> float:
-        """Begin to write the state after `step` steps; returns the seconds that training had to wait.
+    def save(
+        self, step: int, model: Albef, optimizer: torch.optim.Optimizer, kept: Mapping[str, Any]
+    ) -> float:
+        """Begin to write the state after `step` steps, and what callbacks keep; returns the seconds training waited.
 
-        It waits for the write before this one, and for the copy of the state. Raises InputError where the write before
-        failed (a full disk): the checkpoints before it are still there.
+        It waits for the write before this one, which may be waiting for storage, and for the copy of the state. Raises
+        InputError where the storage took too long (a full disk): the checkpoints before are still there.
         """
         began = time.perf_counter()
         self.wait()
-        state = self._snapshot.take(_state(step, model, optimizer))
-        self._pending = self._pool.submit(self._write, step, state)
+        state = self._snapshot.take(_state(step, model, optimizer, kept))
+        self._pending = self._pool.submit(self._storage.write, lambda: self._write(step, state))
         return time.perf_counter() - began
 
     def wait(self) -> None:
@@ -59,7 +61,9 @@ class Checkpoints:
             pending.result()
 
     def close(self) -> None:
-        """Wait for a write under way, whatever becomes of it; nothing can be saved afterwards."""
+        """Wait for a write under way, but not for storage; nothing can be saved afterwards."""
+        if self._pending is not None:
+            self._storage.leave()
         self._pool.shutdown()
 
     def _write(self, step: int, state: Mapping[str, Any]) -> None:
@@ -79,8 +83,10 @@ class Checkpoints:
             _remove(old)
 
 
-def load_state(path: Path, model: Albef, optimizer: torch.optim.Optimizer, identity: str) -> int:
-    """Load the intact state at `path`; returns its step. Only tensors are unpickled.
+def load_state(
+    path: Path, model: Albef, optimizer: torch.optim.Optimizer, identity: str
+) -> tuple[int, dict[str, Any]]:
+    """Load the intact state at `path`; returns its step, and what callbacks kept. Only tensors are unpickled.
 
     Raises InputError where it belongs to another training or network.
     """
@@ -96,16 +102,16 @@ def load_state(path: Path, model: Albef, optimizer: torch.optim.Optimizer, ident
     except (RuntimeError, ValueError) as error:
         problem = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: does not fit this network ({problem}); remove it") from error
-    return int(state["step"])
+    return int(state["step"]), state.get("kept", {})
 
 
-def newest_intact(folder: Path) -> Path | None:
+def newest_intact(folder: Path, tell: Callable[[str], None]) -> Path | None:
     """The newest state that is what was written; None where there is none. Others are passed over, saying so."""
     for path in reversed(_saved(folder)):
         try:
             intact(path)
         except ValueError as error:
-            logger.warning("%s: %s; the one before it is used", path, error)
+            tell(f"{path}: {error}; the one before it is used")
             continue
         return path
     return None
@@ -125,11 +131,10 @@ def intact(path: Path) -> dict[str, Any]:
 
 def sweep(folder: Path) -> list[str]:
     """Remove what writers left that died while they wrote; returns the names. Nobody may be writing meanwhile."""
-    left = [*folder.glob(".step-*.tmp"), *folder.glob("step-*.json")]
-    orphans = [path for path in left if path.suffix == ".tmp" or not path.with_suffix(".pt").exists()]
+    orphans = [path for path in folder.glob("step-*.json") if not path.with_suffix(".pt").exists()]
     for path in orphans:
         path.unlink(missing_ok=True)
-    return sorted(path.name for path in orphans)
+    return sorted([*sweep_temporaries(folder), *(path.name for path in orphans)])
 
 
 def remove_states(folder: Path) -> None:
@@ -138,8 +143,15 @@ def remove_states(folder: Path) -> None:
         _remove(path)
 
 
-def _state(step: int, model: Albef, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    return {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+def _state(
+    step: int, model: Albef, optimizer: torch.optim.Optimizer, kept: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "step": step,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "kept": dict(kept),
+    }
 
 
 def _read_facts(path: Path) -> dict[str, Any]:

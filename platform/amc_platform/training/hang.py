@@ -99,15 +99,17 @@ class HangWatch(Callback):
             before = now
 
     def _write(self) -> None:
-        # What cannot be written now is written with the next sign.
+        # What cannot be written now is written with the next sign; never below a mount point whose mount is gone.
         with suppress(Exception):
+            self._folder.mkdir(exist_ok=True)
             write_json(self._folder / f"rank-{self._sign.rank:04d}.json", asdict(self._sign))
 
     def _signs(self) -> list[Sign]:
         signs: list[Sign] = []
-        for path in sorted(self._folder.glob("rank-*.json")):
-            with suppress(OSError, ValueError):
-                signs.append(Sign(**json.loads(path.read_text(encoding="utf-8"))))
+        with suppress(OSError):
+            for path in sorted(self._folder.glob("rank-*.json")):
+                with suppress(OSError, ValueError):
+                    signs.append(Sign(**json.loads(path.read_text(encoding="utf-8"))))
         return signs
 
     def _end(self, hung: list[Sign]) -> None:

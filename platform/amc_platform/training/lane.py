@@ -7,6 +7,7 @@ the same files in the same order and need no collective while they wait: one tha
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ class Lane:
         """None while trial `number` is under way; then the message of the error that ended it, empty for none."""
         try:
             return json.loads((self.folder / f"done-{number:06d}.json").read_text(encoding="utf-8"))["error"]
-        except FileNotFoundError:
+        except OSError:  # not there, or its storage is not: asked again a moment later
             return None
 
     @property
@@ -106,8 +107,8 @@ class Lane:
         write_json(self.folder / f"done-{number:06d}.json", {"error": error})
 
     def report(self, line: str) -> None:
-        """Say a line to people."""
-        with self.progress.open("a", encoding="utf-8") as file:
+        """Say a line to people; one that the storage refuses is lost, and ends nothing."""
+        with suppress(OSError), self.progress.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
 

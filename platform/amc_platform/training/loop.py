@@ -5,9 +5,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from amc_models.albef import Albef
+from amc_models.errors import InputError
 from amc_models.objectives.total import Objectives
 from amc_models.weights import load_checkpoint, save_checkpoint
-from amc_platform.files import Lock, atomic_path
+from amc_platform.files import Lock, atomic_path, sweep_temporaries
+from amc_platform.tracking.events import Ending
 from amc_platform.tracking.journal import Journal
 from amc_platform.training.callbacks.base import Callback, StepEnd, Training
 from amc_platform.training.callbacks.chosen import callbacks_of
@@ -40,10 +42,13 @@ def run_trial(
         status = TrialStatus.read(job.folder)
         status.state, status.error = "running", ""
         callbacks = [*callbacks_of(job), Orders(), *extra]
-        journal = stack.enter_context(Journal(job.folder)) if group.leads else None
-        if journal is not None and status.memory_halved:
-            journal.tags({"memory_halved": "true", "accumulation": job.experiment.training.accumulation})
-        training = Training(job, group, journal, report)
+        training = Training(job, group, None, report)
+        if group.leads:
+            _sweep(job)
+            training.journal = stack.enter_context(Journal(job.folder, training.storage))
+            if status.memory_halved:
+                accumulation = job.experiment.training.accumulation
+                training.journal.tags({"memory_halved": "true", "accumulation": accumulation})
         try:
             model = load_checkpoint(job.model) if trained else train(training, callbacks, status)
             if model is None:
@@ -61,15 +66,13 @@ def run_trial(
             _fail(training, callbacks, status, error)
             raise
         status.state = "finished"
-        if journal is not None:
-            status.write(job.folder)
-            journal.status("FINISHED")
+        _record(training, status, "FINISHED")
 
 
 @contextlib.contextmanager
 def _alone(job: TrialJob, wait_s: float = 60.0) -> Iterator[None]:
     """Hold the trial's folder: workers whose driver was killed go on for some seconds, and then let go of it."""
-    lock = Lock(job.folder / "training.lock")
+    lock = Lock(job.lock)
     if not lock.take(wait_s):
         raise RuntimeError(f"{job.folder}: other workers train there still, after {wait_s:.0f} s")
     try:
@@ -87,10 +90,12 @@ def train(training: Training, callbacks: Sequence[Callback], status: TrialStatus
     model = start_model(spec)
     objectives = Objectives(model, spec.objective, mask_token_id(model))
     stepper = Stepper(objectives, spec.training, group, job.seed, spec.cluster.gradient_precision)
-    steps = _continue(job, group, stepper, model)
+    steps = _continue(training, callbacks, stepper, model)
+    if status.world_sizes:
+        training.report(f"{job.label}: goes on from step {steps}")
     status.world_sizes = (*status.world_sizes, (steps, group.size))
     if group.leads:
-        status.write(job.folder)
+        training.storage.write(lambda: status.write(job.folder))
     if steps < spec.training.steps:
         began = time.perf_counter()
         steps = _steps(training, callbacks, stepper, model, steps)
@@ -99,19 +104,52 @@ def train(training: Training, callbacks: Sequence[Callback], status: TrialStatus
     if training.order:
         return None
     if group.leads:
-        status.write(job.folder)
-        with atomic_path(job.model) as folder:
-            save_checkpoint(model, folder, momentum=False)
-        remove_states(job.states)
+        training.storage.write(lambda: _finish(job, model, status))
     return model
 
 
-def _continue(job: TrialJob, group: WorkerGroup, stepper: Stepper, model: Albef) -> int:
+def _finish(job: TrialJob, model: Albef, status: TrialStatus) -> None:
+    """Write the final weights, after which no state is needed."""
+    status.write(job.folder)
+    with atomic_path(job.model) as folder:
+        save_checkpoint(model, folder, momentum=False)
+    remove_states(job.states)
+
+
+def _sweep(job: TrialJob) -> None:
+    """Remove what workers left that died while they wrote; the driver's own files lie between theirs."""
+    sweep(job.states)
+    for name in ("model", "best", "filmstrip", "status.json"):
+        sweep_temporaries(job.folder, name)
+    for folder in ("evaluations", "validation"):
+        sweep_temporaries(job.folder / folder, deep=True)
+
+
+def _continue(training: Training, callbacks: Sequence[Callback], stepper: Stepper, model: Albef) -> int:
     """Load the newest intact state, which rank 0 chooses for all; returns its step, 0 where there is none."""
-    if group.leads:
-        sweep(job.states)
-    path = group.gather(newest_intact(job.states) if group.leads else None)[0]
-    return 0 if path is None else load_state(path, model, stepper.optimizer, job.identity)
+    job, group = training.job, training.group
+
+    def tell(line: str) -> None:
+        training.report(f"{job.label}: {line}")
+
+    path = group.gather(newest_intact(job.states, tell) if group.leads else None)[0]
+    if path is None:
+        return 0
+    steps, kept = load_state(path, model, stepper.optimizer, job.identity)
+    for callback in callbacks:
+        if (own := kept.get(type(callback).__name__)) is not None:
+            callback.on_load(training, steps, own)
+    return steps
+
+
+def _save(
+    training: Training, callbacks: Sequence[Callback], states: Checkpoints, stepper: Stepper, done: int
+) -> float:
+    """Begin to save the state after `done` steps, on rank 0 of all that call it; returns the seconds it waited."""
+    kept = {type(callback).__name__: own for callback in callbacks if (own := callback.on_save(training))}
+    if not training.group.leads:
+        return 0.0
+    return states.save(done, stepper.objectives.model, stepper.optimizer, kept)
 
 
 def _steps(
@@ -123,7 +161,8 @@ def _steps(
     validation = Validation(job, training.group)
     for callback in callbacks:
         callback.on_train_start(training, model, loader, done)
-    with contextlib.closing(Checkpoints(job.states, job.identity, training.group.size)) as checkpoints:
+    states = Checkpoints(job.states, job.identity, training.group.size, training.storage)
+    with contextlib.closing(states) as checkpoints:
         for step, batch in enumerate(loader.batches(start, spec.steps), start=start):
             losses, done = stepper.step(batch, step), step + 1
             if done == start + 1 and training.group.leads:
@@ -135,17 +174,15 @@ def _steps(
                     evaluation = validation.run(model, done)
                     for callback in callbacks:
                         callback.on_evaluate(training, model, evaluation)
-                if training.order == "pause" and training.group.leads:
-                    checkpoints.save(done, model, stepper.optimizer)
+                if training.order == "pause":
+                    _save(training, callbacks, checkpoints, stepper, done)
                 if training.order:
                     break
                 if training.stopped:
                     training.report(f"{job.label}: stopped at step {done}: {training.stopped}")
                     break
                 if done % spec.checkpoint_every == 0 and done < spec.steps:
-                    blocked_s = (
-                        checkpoints.save(done, model, stepper.optimizer) if training.group.leads else 0.0
-                    )
+                    blocked_s = _save(training, callbacks, checkpoints, stepper, done)
                     for callback in callbacks:
                         callback.on_checkpoint(training, done, blocked_s)
         checkpoints.wait()
@@ -155,12 +192,10 @@ def _steps(
 def _leave(training: Training, status: TrialStatus) -> None:
     """Record a trial that ends before its last step because the driver ordered so."""
     job = training.job
-    if training.journal is not None:
-        status.state = "stopped" if training.order == "stop" else "partial"
-        if training.order == "stop":
-            remove_states(job.states)
-        status.write(job.folder)
-        training.journal.status("KILLED")
+    status.state = "stopped" if training.order == "stop" else "partial"
+    if training.group.leads and training.order == "stop":
+        remove_states(job.states)
+    _record(training, status, "KILLED")
     training.report(f"{job.label}: {status.state} at step {status.steps}")
 
 
@@ -170,9 +205,16 @@ def _fail(
     """Say how the trial ended; nothing that goes wrong here hides `error`."""
     text = str(error).split("\n", 1)[0] or type(error).__name__
     status.state, status.error = "failed", text
+    training.storage.leave()
     for callback in callbacks:
         with contextlib.suppress(Exception):
             callback.on_error(training, error)
+    with contextlib.suppress(OSError, InputError):
+        _record(training, status, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED", text)
+
+
+def _record(training: Training, status: TrialStatus, ending: Ending, error: str = "") -> None:
+    """Rank 0 writes down how the trial ended."""
     if training.journal is not None:
-        status.write(training.job.folder)
-        training.journal.status("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED", text)
+        training.storage.write(lambda: status.write(training.job.folder))
+        training.journal.status(ending, error)

@@ -66,6 +66,6 @@ def _pauses(job: TrialJob, steps: int) -> bool:
 def _ordered(job: TrialJob, steps: int) -> Order | None:
     try:
         order, _, after = job.order.read_text(encoding="utf-8").partition(" ")
-    except FileNotFoundError:
+    except OSError:  # none was given, or the storage is away
         return None
     return cast(Order, order) if steps >= int(after) else None

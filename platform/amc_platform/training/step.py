@@ -41,6 +41,9 @@ class Stepper:
         self.finite = torch.ones((), dtype=torch.bool, device=self.group.device)
         """Whether the gradients of the last step were finite."""
         self._trainable = [p for p in self.objectives.parameters() if p.requires_grad]
+        self._averages: list[Tensor] = [p for of, _ in model.momentum_pairs for p in of.parameters()]
+        # A move of the averages cannot be undone: where training goes on after a skipped step, a copy is kept.
+        self._found = [torch.empty_like(p) for p in self._averages] if self.spec.on_nan == "skip" else []
         config = self.objectives.config
         everything = min(config.itc, config.itm, config.mlm) > 0
         self._wrapped: nn.Module = self.group.wrap(
@@ -53,9 +56,10 @@ class Stepper:
 
         All random numbers of the step follow from seed, step and micro-batch, so that a continued run draws the same.
         A step whose gradients are not finite changes no weight and no queue (`finite` says so, on the device: nothing
-        waits for it); the moving averages move before the losses are known, and so with every step.
+        waits for it). The moving averages move before the losses are known: they are put back, where training goes on.
         """
         self.rate = self._set_learning_rate(step)
+        self._keep_averages()
         whole_batch = self.objectives.config.batch == "global"
         parts = [
             part.to(self.group.device)
@@ -73,6 +77,7 @@ class Stepper:
         self.optimizer.found_inf = (~self.finite).float()  # pyright: ignore[reportAttributeAccessIssue]
         self.optimizer.step()
         self.objectives.update_queues(self.finite)
+        self._put_averages_back()
         return {name: torch.stack([part[name] for part in losses]).mean() for name in losses[0]}
 
     def _survey(self, parts: Sequence[Batch], step: int) -> Whole:
@@ -104,6 +109,18 @@ class Stepper:
                 )
             (losses["total"] / self.spec.accumulation).backward()
         return {name: loss.detach() for name, loss in losses.items()}
+
+    @torch.no_grad()
+    def _keep_averages(self) -> None:
+        if self._found:
+            torch._foreach_copy_(self._found, self._averages)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+
+    @torch.no_grad()
+    def _put_averages_back(self) -> None:
+        """Unless the step counts: then they are copied onto themselves, since nothing may wait for the answer."""
+        if self._found:
+            for average, found in zip(self._averages, self._found, strict=True):
+                average.copy_(torch.where(self.finite, average, found))
 
     @property
     def _first_share(self) -> int:

@@ -44,6 +44,11 @@ class TrialJob:
         return self.folder / "checkpoints"
 
     @property
+    def lock(self) -> Path:
+        """File that rank 0 holds while it trains; there from its first start on."""
+        return self.folder / "training.lock"
+
+    @property
     def order(self) -> Path:
         """File in which the driver says that training is to end before its last step (see orders.py)."""
         return self.folder / "order"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -14,6 +14,7 @@ from amc_models.batch import Batch
 from amc_platform.data.loader import TrainingLoader
 from amc_platform.data.rows import ImageRow
 from amc_platform.evaluation.hits import Hit
+from amc_platform.storage import Storage
 from amc_platform.tracking.journal import Journal
 from amc_platform.training.distributed import WorkerGroup
 from amc_platform.training.trial import TrialJob
@@ -40,6 +41,17 @@ class Training:
     """Why training is to end with this step; empty while it is not. Every rank must say the same."""
     order: Order | None = None
     """What the driver wants instead of the remaining steps. Every rank must say the same."""
+    storage: Storage = field(init=False)
+    """Writes to the trial's folder, all of rank 0, go through it."""
+
+    def __post_init__(self) -> None:
+        limit_s = self.job.experiment.cluster.storage_timeout_s
+        self.storage = Storage(
+            self.job.folder,
+            limit_s,
+            lambda line: self.report(f"{self.job.label}: {line}"),
+            witness=self.job.lock.name,
+        )
 
     def record(self, steps: int, values: Mapping[str, float]) -> None:
         """Keep metrics after `steps` steps; rank 0 writes them down."""
@@ -112,6 +124,13 @@ class Callback:
 
         `blocked_s`: seconds that training waited, on rank 0 that writes.
         """
+
+    def on_save(self, training: Training) -> dict[str, Any]:
+        """What a state must hold for this callback to go on as if nothing had been: tensors and numbers; of rank 0."""
+        return {}
+
+    def on_load(self, training: Training, steps: int, kept: Mapping[str, Any]) -> None:
+        """Before `on_train_start`, where training goes on from the state after `steps` steps: what was kept with it."""
 
     def on_error(self, training: Training, error: BaseException) -> None:
         """When the trial fails, or is interrupted; `error` is raised again afterwards."""

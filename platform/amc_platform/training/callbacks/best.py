@@ -45,6 +45,11 @@ class BestWeights(Callback):
         if evaluation.final or not training.group.leads or (self._best and value <= self._best.value):
             return
         self._best = Best(evaluation.steps, evaluation.metric, value)
-        with atomic_path(training.job.best) as folder:
-            save_checkpoint(model, folder, momentum=False)
-            write_json(folder / FACTS, asdict(self._best))
+        best = self._best
+        training.storage.write(lambda: _write(training.job.best, model, best))
+
+
+def _write(target: Path, model: Albef, best: Best) -> None:
+    with atomic_path(target) as folder:
+        save_checkpoint(model, folder, momentum=False)
+        write_json(folder / FACTS, asdict(best))

@@ -37,13 +37,17 @@ class Filmstrip(Callback):
         galleries = [(_steps(folder), read_gallery(folder)) for folder in _evenly(folders, MOST_FRAMES)]
         count = min(training.job.experiment.evaluation.filmstrip, len(galleries[0][1]))
         target = training.job.folder / "filmstrip"
-        with atomic_path(target) as folder:
-            folder.mkdir()
-            for number in range(count):
-                shots = [(steps, shots[number]) for steps, shots in galleries]
-                slug = re.sub(r"[^a-z0-9]+", "-", shots[0][1].hit.text.lower()).strip("-")[:40]
-                strip(shots).save(folder / f"{number + 1:02d}-{slug}.png")
+        training.storage.write(lambda: _write(target, galleries, count))
         training.journal.artifact(target, "filmstrip")
+
+
+def _write(target: Path, galleries: Sequence[tuple[int, Sequence[Shot]]], count: int) -> None:
+    with atomic_path(target) as folder:
+        folder.mkdir()
+        for number in range(count):
+            shots = [(steps, shots[number]) for steps, shots in galleries]
+            slug = re.sub(r"[^a-z0-9]+", "-", shots[0][1].hit.text.lower()).strip("-")[:40]
+            strip(shots).save(folder / f"{number + 1:02d}-{slug}.png")
 
 
 def strip(shots: Sequence[tuple[int, Shot]]) -> Image.Image:

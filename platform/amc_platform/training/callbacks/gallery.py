@@ -20,5 +20,6 @@ class Gallery(Callback):
         shots = take_shots(heatmaps_of(resized), rows, job.protocol, image_loader(resized, job.protocol))
         # A validation's folder holds nothing else; at the end the hits lie beside it.
         inside = "/gallery" if evaluation.final else ""
-        write_gallery(folder := evaluation.folder.joinpath(inside.strip("/")), shots)
+        folder = evaluation.folder.joinpath(inside.strip("/"))
+        training.storage.write(lambda: write_gallery(folder, shots))
         training.journal.artifact(folder, evaluation.artifacts + inside)

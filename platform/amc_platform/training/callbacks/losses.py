@@ -1,13 +1,15 @@
 """Losses and learning rate, and what is done where they are not finite."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from amc_models.albef import Albef
 from amc_models.errors import InputError
+from amc_models.momentum import gather_ranks
 from amc_platform.data.loader import TrainingLoader
 from amc_platform.training.callbacks.base import Callback, StepEnd, Training
 
@@ -33,8 +35,9 @@ class Losses(Callback):
     """Records losses every `training.log_every` steps, averaged over them and over ranks, and the learning rate.
 
     `train/empty_regions` counts phrases without a region over these steps and ranks, where there are any. With
-    `training.on_nan: skip`, `train/skipped_steps` counts steps of this start that were not finite and changed nothing;
-    the averages leave them out. Between two records nothing waits for the device.
+    `training.on_nan: skip`, `train/skipped_steps` counts steps that were not finite and changed nothing; the averages
+    leave them out. Between two records nothing waits for the device. A training that goes on between two records knows
+    the steps since the first of them.
     """
 
     def __init__(self) -> None:
@@ -46,6 +49,30 @@ class Losses(Callback):
     def on_train_start(self, training: Training, model: Albef, loader: TrainingLoader, steps: int) -> None:
         """Remember where images of a step can be looked up."""
         self._loader = loader
+
+    def on_save(self, training: Training) -> dict[str, Any]:
+        """What every rank saw since the last record: losses and whether they count, by rank and step."""
+        kept: dict[str, Any] = {"skipped": self._skipped}
+        if self._steps:
+            losses = torch.stack([step.losses for step in self._steps])
+            finite = torch.stack([step.finite for step in self._steps]).to(losses.dtype)
+            kept["rows"] = gather_ranks(torch.cat([losses, finite[:, None]], dim=1)[None])
+            kept["empty"] = gather_ranks(torch.tensor([self._empty], device=losses.device))
+        return kept
+
+    def on_load(self, training: Training, steps: int, kept: Mapping[str, Any]) -> None:
+        """Take back this rank's part, or, of another number of ranks, the mean."""
+        self._skipped = kept["skipped"]
+        if "rows" not in kept:
+            return
+        group = training.group
+        rows, empty = kept["rows"].to(group.device), kept["empty"].tolist()
+        if len(rows) == group.size:
+            own, self._empty = rows[group.rank], empty[group.rank]
+        else:
+            own, self._empty = rows.mean(dim=0), sum(empty) if group.leads else 0
+        first = steps - len(own) + 1
+        self._steps = [_Step(first + i, row[-1] == 1, row[:-1]) for i, row in enumerate(own)]
 
     def on_step_end(self, training: Training, step: StepEnd) -> None:
         """Take the losses of a step. Raises DivergedError where one was not finite, unless such steps are skipped.

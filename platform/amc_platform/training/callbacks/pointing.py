@@ -13,5 +13,5 @@ class Pointing(Callback):
         training.record(evaluation.steps, evaluation.metrics)
         if evaluation.final and training.journal is not None:
             path = evaluation.folder / "hits.parquet"
-            write_hits(path, evaluation.hits, training.job.protocol)
+            training.storage.write(lambda: write_hits(path, evaluation.hits, training.job.protocol))
             training.journal.artifact(path, evaluation.artifacts)

@@ -21,7 +21,7 @@ class Upload(Callback):
         name = job.experiment.tracking.model
         if training.journal is None or best is None or name is None:
             return
-        write_text(job.best / "README.md", model_card(job, best))
+        training.storage.write(lambda: write_text(job.best / "README.md", model_card(job, best)))
         benchmark = best.metric.split("/")[1]
         training.journal.model(
             job.best,
