@@ -13,15 +13,25 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-SECRETS = ("postgres_password", "mlflow_admin_password", "mlflow_secret_key", "s3_access_key", "s3_secret_key")
+SECRETS = (
+    "postgres_password",
+    "mlflow_admin_password",
+    "mlflow_secret_key",
+    "s3_access_key",
+    "s3_secret_key",
+)
 WAIT_FOR_OBJECTS_S = 120
 
 
 def arguments() -> argparse.Namespace:
     """Read the command line; nothing in it is secret."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--secrets", type=Path, default=Path("/run/secrets"), help="folder of the secrets")
-    parser.add_argument("--state", type=Path, default=Path("/run/mlflow"), help="folder in memory, for this server")
+    parser.add_argument(
+        "--state", type=Path, default=Path("/run/mlflow"), help="folder in memory, for this server"
+    )
     parser.add_argument("--database", required=True, metavar="USER@HOST:PORT/NAME", help="of PostgreSQL")
     parser.add_argument("--objects", required=True, metavar="URL", help="of the S3 server")
     parser.add_argument("--bucket", default="mlflow")
@@ -69,7 +79,7 @@ def write_private(path: Path, text: str) -> str:
 
 
 def private_files(state: Path, secrets: dict[str, str], database_uri: str) -> dict[str, str]:
-    """Write the secrets into `state` in the forms in which libraries read them; return the environment that names the files."""
+    """Write the secrets into `state` as libraries read them; return the environment that names the files."""
     password = secrets["postgres_password"].replace("\\", "\\\\").replace(":", "\\:")
     auth = (
         "[mlflow]\n"
@@ -113,7 +123,9 @@ def ensure_bucket(bucket: str) -> None:
                 client.create_bucket(Bucket=bucket)
             return
         except ClientError as error:
-            refuse(f"bucket {bucket}: {error}; are s3_access_key and s3_secret_key those of the object store?")
+            refuse(
+                f"bucket {bucket}: {error}; are s3_access_key and s3_secret_key those of the object store?"
+            )
         except EndpointConnectionError as error:
             if time.monotonic() > deadline:
                 refuse(f"bucket {bucket}: {error}")
@@ -126,7 +138,9 @@ def main() -> None:
     secrets = read_secrets(options.secrets)
     database_uri = f"postgresql+psycopg2://{options.database}"
     if not urlsplit(database_uri).username or urlsplit(database_uri).password:
-        refuse(f"--database {options.database}: must be USER@HOST:PORT/NAME; the password is a file in --secrets")
+        refuse(
+            f"--database {options.database}: must be USER@HOST:PORT/NAME; the password is a file in --secrets"
+        )
     os.environ |= private_files(options.state, secrets, database_uri) | {
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets["mlflow_secret_key"],
         "MLFLOW_S3_ENDPOINT_URL": options.objects,

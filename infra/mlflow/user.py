@@ -15,7 +15,9 @@ from pathlib import Path
 
 def main() -> None:
     """Make the user, or change its password where it exists."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("name")
     parser.add_argument("--secrets", type=Path, default=Path("/run/secrets"), help="folder of the secrets")
     parser.add_argument("--server", default="http://127.0.0.1:5000")
