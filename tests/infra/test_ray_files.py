@@ -98,3 +98,29 @@ def test_versions_of_ray_agree() -> None:
         found for path in INFRA.rglob("*.yaml") for found in re.findall(r"amc-\w+:[\d.]+", path.read_text())
     }
     assert named == images
+
+
+def test_what_jobs_are_submitted_with_is_what_the_manifests_make() -> None:
+    """The names in the targets of `amc submit` and those of this folder are one set of names."""
+    for path in (INFRA / "clusters").glob("*.yaml"):
+        target = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if target["kind"] != "kuberay":
+            continue
+        cluster = yaml.safe_load((INFRA / "kuberay" / "raycluster.yaml").read_text(encoding="utf-8"))
+        pod = cluster["spec"]["workerGroupSpecs"][0]["template"]["spec"]
+        (container,) = pod["containers"]
+        assert target["image"] == container["image"]
+        assert target.get("user") == pod["securityContext"]["runAsUser"]
+        assert target["node_selector"] == pod["nodeSelector"]
+        claims = {
+            volume["persistentVolumeClaim"]["claimName"]
+            for volume in pod["volumes"]
+            if "persistentVolumeClaim" in volume
+        }
+        assert {volume["claim"] for volume in target["volumes"]} <= claims
+        wanted = {
+            variable["name"]: variable.get("valueFrom", {}).get("secretKeyRef")
+            for variable in container["env"]
+        }
+        for name, reference in target["secrets"].items():
+            assert {"name": reference["secret"], "key": reference["key"]} == wanted[name]
