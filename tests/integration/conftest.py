@@ -8,12 +8,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from mlflow_servers import PASSWORD, USER, PostgreSQL, Server
+from mlflow_servers import DEPLOYMENT, USER, DeployedServer, ObjectStore, PostgreSQL, Server
 
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[dict[str, Server]]:
-    """`sqlite`, on a small disk where we may mount one; `postgres`, which asks for a password, where there is one."""
+    """`sqlite`, on a small disk where we may mount one; `postgres`, as infra/mlflow starts it, where there is one."""
     with ExitStack() as stack:
         # Not in folders of pytest's: those are closed to the user that PostgreSQL must run as.
         small, large = (
@@ -22,12 +22,15 @@ def servers() -> Iterator[dict[str, Server]]:
         mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(small)]
         if os.geteuid() == 0 and subprocess.run(mount, capture_output=True, check=False).returncode == 0:
             stack.callback(subprocess.run, ["umount", "--lazy", str(small)], check=False)
-        started = {"sqlite": Server(small, f"sqlite:///{small}/server.db", auth=False)}
+        started = {"sqlite": Server(small, f"sqlite:///{small}/server.db")}
         if (programs := PostgreSQL.installed()) is not None:
+            objects = ObjectStore(large)
+            stack.callback(objects.stop)
+            subprocess.run([DEPLOYMENT / "secrets.sh", large / "secrets"], check=True, capture_output=True)
             database = PostgreSQL(large / "database", programs)
-            database.start()
+            started["postgres"] = server = DeployedServer(large, database.place, objects.uri)
+            database.start(server.secret("postgres_password"))
             stack.callback(database.stop)
-            started["postgres"] = Server(large, database.uri, auth=True)
         for server in started.values():
             stack.callback(server.kill)
             server.begin()
@@ -42,12 +45,13 @@ def sqlite_server(servers: dict[str, Server]) -> Server:
 
 
 @pytest.fixture
-def postgres_server(servers: dict[str, Server], monkeypatch: pytest.MonkeyPatch) -> Server:
-    if "postgres" not in servers:
+def postgres_server(servers: dict[str, Server], monkeypatch: pytest.MonkeyPatch) -> DeployedServer:
+    server = servers.get("postgres")
+    if not isinstance(server, DeployedServer):
         pytest.skip("no PostgreSQL here (initdb); install the package postgresql")
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", USER)
-    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
-    return servers["postgres"]
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", server.secret("mlflow_client_password"))
+    return server
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -17,7 +17,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-USER, PASSWORD = "amc", "a-password-of-tests"
+DEPLOYMENT = Path(__file__).resolve().parents[2] / "infra" / "mlflow"
+USER = "amc"
+"""Who tracks: no administrator."""
 
 
 def free_port() -> int:
@@ -36,10 +38,9 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 300) -> None:
 class Server:
     """An `mlflow server` in a process group of its own, on one port and one database for all its lives."""
 
-    def __init__(self, folder: Path, database: str, *, auth: bool) -> None:
+    def __init__(self, folder: Path, database: str) -> None:
         self.folder = folder
         self.database = database
-        self.auth = auth
         self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
@@ -50,37 +51,24 @@ class Server:
 
     def begin(self) -> None:
         """Start the process, without waiting for it."""
-        command = [
-            str(Path(sys.executable).with_name("mlflow")), "server", "--workers", "1", "--serve-artifacts",
-            "--host", "127.0.0.1", "--port", str(self.port),
-            "--backend-store-uri", self.database,
-            "--artifacts-destination", str(self.folder / "artifacts"),
-        ]  # fmt: skip
         environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        if self.auth:
-            command += ["--app-name", "basic-auth"]
-            (self.folder / "auth.ini").write_text(
-                "[mlflow]\n"
-                "default_permission = READ\n"
-                f"database_uri = sqlite:///{self.folder}/users.db\n"
-                f"admin_username = {USER}\n"
-                f"admin_password = {PASSWORD}\n"
-                "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
-                "auth_cache_ttl_seconds = 60\n"
-            )
-            environment |= {
-                "MLFLOW_FLASK_SERVER_SECRET_KEY": "of tests",
-                "MLFLOW_AUTH_CONFIG_PATH": str(self.folder / "auth.ini"),
-            }
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                command,
+                self.command(),
                 env=os.environ | environment,
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
+
+    def command(self) -> list[str]:
+        return [
+            str(Path(sys.executable).with_name("mlflow")), "server", "--workers", "1", "--serve-artifacts",
+            "--host", "127.0.0.1", "--port", str(self.port),
+            "--backend-store-uri", self.database,
+            "--artifacts-destination", str(self.folder / "artifacts"),
+        ]  # fmt: skip
 
     def wait(self) -> None:
         deadline = time.monotonic() + 300
@@ -104,6 +92,61 @@ class Server:
             self.process = None
 
 
+class DeployedServer(Server):
+    """A server that asks for a password, started as infra/mlflow starts it: by `serve.py`, with secrets in files.
+
+    Its database is PostgreSQL, its artifacts are in an object store.
+    """
+
+    def __init__(self, folder: Path, database: str, objects: str) -> None:
+        super().__init__(folder, database)
+        self.objects = objects
+        self.secrets = folder / "secrets"
+
+    def begin(self) -> None:
+        (self.folder / "state").mkdir(mode=0o700, exist_ok=True)
+        super().begin()
+
+    def command(self) -> list[str]:
+        return [
+            sys.executable, str(DEPLOYMENT / "serve.py"),
+            "--secrets", str(self.secrets), "--state", str(self.folder / "state"),
+            "--database", self.database, "--objects", self.objects,
+            "--port", str(self.port), "--workers", "1",
+        ]  # fmt: skip
+
+    def wait(self) -> None:
+        super().wait()
+        command = [
+            sys.executable,
+            DEPLOYMENT / "user.py",
+            USER,
+            "--secrets",
+            self.secrets,
+            "--server",
+            self.uri,
+        ]
+        subprocess.run(command, input=self.secret("mlflow_client_password"), text=True, check=True)
+
+    def secret(self, name: str) -> str:
+        return (self.secrets / name).read_text()
+
+
+class ObjectStore:
+    """A server with S3's interface on loopback, empty at first; it takes any keys."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(self.port)]
+        with (folder / "objects.log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
 class PostgreSQL:
     """A database server of its own in `folder`; PostgreSQL refuses to run as root, so that root becomes nobody."""
 
@@ -117,15 +160,29 @@ class PostgreSQL:
     def __init__(self, folder: Path, programs: Path) -> None:
         self.folder, self.programs = folder, programs
         self.port = free_port()
-        self.uri = f"postgresql+psycopg2://amc@127.0.0.1:{self.port}/postgres"
+        self.place = f"amc@127.0.0.1:{self.port}/postgres"
 
-    def start(self) -> None:
+    def start(self, password: str) -> None:
         self.folder.mkdir()
+        (self.folder / "password").write_text(password)
         if os.geteuid() == 0:
             self.folder.parent.chmod(0o711)
             shutil.chown(self.folder, "nobody")
         data = self.folder / "data"
-        self._run("initdb", "-D", str(data), "-U", "amc", "-A", "trust", "-E", "UTF8", "--no-sync")
+        self._run(
+            "initdb",
+            "-D",
+            str(data),
+            "-U",
+            "amc",
+            "-A",
+            "scram-sha-256",
+            "--pwfile",
+            str(self.folder / "password"),
+            "-E",
+            "UTF8",
+            "--no-sync",
+        )
         options = f"-h 127.0.0.1 -p {self.port} -k {self.folder} -c fsync=off"
         self._run("pg_ctl", "-D", str(data), "-w", "-o", options, "-l", str(self.folder / "log"), "start")
 
