@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from amc_models.batch import MaskedText
+from amc_models.batch import HiddenWords, MaskedText
 
 IGNORED = -100
 
@@ -43,6 +43,14 @@ def hidden_positions(labels: Int[Tensor, "pairs length"]) -> Int[Tensor, "pairs 
     return hidden.int().argsort(dim=1, descending=True, stable=True)[:, :most]
 
 
+def hidden_words(labels: Int[Tensor, "pairs length"], axis: Literal["vocabulary", "sequence"]) -> HiddenWords:
+    """Where `labels` are hidden words, for a distillation along `axis`. Waits for a GPU on which they lie."""
+    positions = hidden_positions(labels) if axis == "vocabulary" else None
+    labels = labels if positions is None else labels.take_along_dim(positions, dim=1)
+    pairs, rows = (labels != IGNORED).nonzero(as_tuple=True)
+    return HiddenWords(positions, pairs, rows)
+
+
 def word_loss(
     logits: Float[Tensor, "words vocabulary"],
     labels: Int[Tensor, " words"],
@@ -68,6 +76,7 @@ def masked_language_loss(
     student: Float[Tensor, "pairs length width"],
     momentum: Float[Tensor, "pairs length width"] | None,
     labels: Int[Tensor, "pairs length"],
+    hidden: HiddenWords,
     predict: Predictor,
     predict_momentum: Predictor,
     alpha: float,
@@ -77,17 +86,18 @@ def masked_language_loss(
     """L_mlm = (1 - alpha) * cross-entropy + alpha * distillation, over hidden words.
 
     `axis` is the one of distillation's log-softmax: `sequence` repeats the bug of the published code, which
-    normalises over the text positions, padded ones included. `count`: what sums over words are divided by instead of
+    normalises over the text positions, padded ones included. `student`, `momentum` and `labels` are those of
+    `hidden.positions`. `count`: what sums over words are divided by instead of
     their number here; the number that a share of the global batch has on average.
     """
-    hidden = labels != IGNORED
-    logits = predict(student[hidden])
-    loss = word_loss(logits, labels[hidden], count)
+    words = (hidden.pairs, hidden.rows)
+    logits = predict(student[words])
+    loss = word_loss(logits, labels[words], count)
     if momentum is None or alpha == 0:
         return loss
     if axis == "vocabulary":
         log_probabilities = logits.log_softmax(dim=-1)
     else:
-        log_probabilities = predict(student).log_softmax(dim=1)[hidden]
-    targets = predict_momentum(momentum[hidden])
+        log_probabilities = predict(student).log_softmax(dim=1)[words]
+    targets = predict_momentum(momentum[words])
     return (1 - alpha) * loss + alpha * distillation_loss(log_probabilities, targets, count)

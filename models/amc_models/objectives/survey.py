@@ -63,5 +63,5 @@ def _map_sums(objectives: Objectives, batch: Batch, encoded: Encoded) -> Sums:
     with torch.enable_grad():
         _, maps = objectives.positive(batch, encoded, differentiable=False)
     assert maps is not None
-    chosen = upsample(maps.detach()[batch.has_region], batch.region_masks.shape[-1])
-    return pooled_sums(chosen, batch.region_masks[batch.has_region])
+    chosen = upsample(maps.detach()[batch.with_region], batch.region_masks.shape[-1])
+    return pooled_sums(chosen, batch.region_masks[batch.with_region])

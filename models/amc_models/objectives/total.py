@@ -1,6 +1,6 @@
 """One training step of all objectives inside one forward, so that distributed data parallel sees every gradient."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -13,8 +13,8 @@ from amc_models.gradcam import attention_gradient, heatmap, normalise, upsample
 from amc_models.objectives.attention_mask import attention_mask_loss
 from amc_models.objectives.config import NoAttentionMask, ObjectiveConfig
 from amc_models.objectives.contrastive import Similarities, contrastive_loss, similarities
-from amc_models.objectives.masked_language import hidden_positions, mask_tokens, masked_language_loss
-from amc_models.objectives.matching import draw_negatives, matching_loss
+from amc_models.objectives.masked_language import hidden_words, mask_tokens, masked_language_loss
+from amc_models.objectives.matching import draw_negatives, matching_loss, require_negatives
 from amc_models.objectives.whole import Share, Whole
 
 
@@ -24,6 +24,13 @@ class Draws:
 
     negatives: Negatives | None = None
     masked: MaskedText | None = None
+
+    def to(self, device: torch.device) -> "Draws":
+        """The same on `device`."""
+        return Draws(
+            negatives=self.negatives and self.negatives.to(device),
+            masked=self.masked and self.masked.to(device),
+        )
 
 
 @dataclass(frozen=True)
@@ -116,6 +123,18 @@ class Objectives(nn.Module):
             image, text = (torch.cat(of) for of in zip(*self._keys, strict=True))
             self.model.enqueue(image, text, wanted)
             self._keys = []
+
+    def prepare(self, batch: Batch) -> Draws:
+        """Draw the hidden words of `batch` and find them, before it is sent to a GPU.
+
+        Made here, nothing of a forward pass has to be waited for. Raises InputError where no pair has a negative.
+        """
+        require_negatives(self._may_be_negative(batch))
+        if not self.weights["mlm"]:
+            return Draws()
+        masked = self.mask(batch)
+        hidden = hidden_words(masked.labels, self.config.distillation_axis)
+        return Draws(masked=replace(masked, hidden=hidden))
 
     def mask(self, batch: Batch | Whole, generator: torch.Generator | None = None) -> MaskedText:
         """Hide words; without `generator`, by torch's own random numbers."""
@@ -218,8 +237,8 @@ class Objectives(nn.Module):
             count, pool = (len(allowed) + existing) / share.whole.shares, share.whole.pool
         losses = {"itm": matching_loss(positive, negative, exists, count)}
         if maps is not None and not isinstance(self.config.amc, NoAttentionMask):
-            chosen = upsample(maps[batch.has_region], batch.region_masks.shape[-1])
-            masks = batch.region_masks[batch.has_region]
+            chosen = upsample(maps[batch.with_region], batch.region_masks.shape[-1])
+            masks = batch.region_masks[batch.with_region]
             losses["amc"] = (
                 attention_mask_loss(chosen, masks, self.config.amc, pool)
                 if len(masks) or pool is not None
@@ -265,10 +284,10 @@ class Objectives(nn.Module):
         count: Float[Tensor, ""] | None,
     ) -> Float[Tensor, ""]:
         """L_mlm; unless the published bug wants every position, only those of hidden words leave the last layer."""
-        model, labels, rows = self.model, masked.labels, None
-        if self.config.distillation_axis == "vocabulary":
-            rows = hidden_positions(labels)
-            labels = labels.take_along_dim(rows, dim=1)
+        model, labels = self.model, masked.labels
+        hidden = masked.hidden or hidden_words(labels, self.config.distillation_axis)
+        rows = hidden.positions
+        labels = labels if rows is None else labels.take_along_dim(rows, dim=1)
         mask, momentum = batch.attention_mask, None
         if average is not None and alpha > 0:
             with torch.no_grad():
@@ -279,6 +298,7 @@ class Objectives(nn.Module):
             model.text_encoder.fuse(online.masked_text, mask, online.keys_values, rows=rows),
             momentum,
             labels,
+            hidden,
             model.text_encoder.predict_words,
             model.text_encoder_m.predict_words,
             alpha,

@@ -77,9 +77,35 @@ class WorkerGroup:
         distributed.all_reduce(total)
         return total / self.size
 
-    def most(self, value: int) -> torch.Tensor:
-        """The largest `value` of all ranks, on the device: nothing waits for it before it is read."""
-        largest = torch.tensor(value, device=self.device)
+    def most(self, value: int) -> "Answer":
+        """The largest `value` of all ranks; nothing waits for it before it is read."""
+        # Filled on the device: a copy from here would wait for it.
+        largest = torch.full((), value, device=self.device)
+        work = None
         if self.size > 1:
-            distributed.all_reduce(largest, distributed.ReduceOp.MAX)
-        return largest
+            work = distributed.all_reduce(largest, distributed.ReduceOp.MAX, async_op=True)
+        return Answer(largest, work)
+
+
+class Answer:
+    """A number that the ranks agree on, under way while training goes on."""
+
+    def __init__(self, number: torch.Tensor, work: distributed.Work | None) -> None:
+        self._number, self._work, self._copied = number, work, None
+        if number.is_cuda:
+            if work is not None:
+                # On a GPU this makes its queue wait, and nothing here.
+                work.wait()
+            # Read where it lies, it would come after everything that is in the queue by then.
+            self._number = torch.empty((), dtype=number.dtype, pin_memory=True)
+            self._number.copy_(number, non_blocking=True)
+            self._copied = torch.cuda.Event()
+            self._copied.record()
+
+    def read(self) -> int:
+        """The number. Waits for what was in the queue of a GPU when it was asked for, no more."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        elif self._work is not None:
+            self._work.wait()
+        return int(self._number)

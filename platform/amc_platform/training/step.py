@@ -12,8 +12,8 @@ from amc_models.batch import Batch
 from amc_models.objectives.survey import survey
 from amc_models.objectives.total import Objectives
 from amc_models.objectives.whole import Share, Whole
-from amc_models.precision import autocast, fast_cpu_matmul
-from amc_platform.spec.schema import TrainingSpec
+from amc_models.precision import autocast, fast_cpu_matmul, tensor_float_32
+from amc_platform.spec import TrainingSpec
 from amc_platform.training.distributed import WorkerGroup
 from amc_platform.training.optimizer import learning_rate, make_optimizer
 
@@ -56,14 +56,8 @@ class Stepper:
         waits for it); the moving averages move before the losses are known, and so with every step.
         """
         self.rate = self._set_learning_rate(step)
-        whole_batch = self.objectives.config.batch == "global"
-        parts = [
-            part.to(self.group.device)
-            for part in batch.parts(self.spec.accumulation, all_candidates=whole_batch)
-        ]
-        whole = self._survey(parts, step) if whole_batch else None
-        self.optimizer.zero_grad(set_to_none=True)
-        losses = [self._backward(part, number, step, whole) for number, part in enumerate(parts)]
+        with tensor_float_32(self.spec.tf32):
+            losses = self._gradients(batch, step)
         # Averaged over the ranks, so that a fault on one is seen by all.
         norm = nn.utils.get_total_norm([p.grad for p in self._trainable if p.grad is not None])
         self.finite = norm.isfinite()
@@ -74,6 +68,17 @@ class Stepper:
         self.optimizer.step()
         self.objectives.update_queues(self.finite)
         return {name: torch.stack([part[name] for part in losses]).mean() for name in losses[0]}
+
+    def _gradients(self, batch: Batch, step: int) -> list[dict[str, Tensor]]:
+        """The gradient of the step; the losses of each micro-batch."""
+        whole_batch = self.objectives.config.batch == "global"
+        parts = batch.parts(self.spec.accumulation, all_candidates=whole_batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        if not whole_batch:
+            return [self._backward(part, number, step, None) for number, part in enumerate(parts)]
+        parts = [part.to(self.group.device) for part in parts]
+        whole = self._survey(parts, step)
+        return [self._backward(part, number, step, whole) for number, part in enumerate(parts)]
 
     def _survey(self, parts: Sequence[Batch], step: int) -> Whole:
         """Begin a step whose losses are over the global batch."""
@@ -92,6 +97,8 @@ class Stepper:
         """Add the gradient of micro-batch `number`; its losses, detached. The last one averages over workers."""
         share = self._first_share + number
         self._reseed(step, share)
+        draws = None if whole is not None else self.objectives.prepare(part).to(self.group.device)
+        part = part.to(self.group.device)
         last = number == self.spec.accumulation - 1
         ddp = self._wrapped if isinstance(self._wrapped, nn.parallel.DistributedDataParallel) else None
         with nullcontext() if ddp is None or last else ddp.no_sync():
@@ -99,6 +106,7 @@ class Stepper:
                 losses: dict[str, Tensor] = self._wrapped(
                     part,
                     self.distillation(step),
+                    draws,
                     share=None if whole is None else Share(whole, share),
                     first=number == 0,
                 )
