@@ -65,9 +65,11 @@ def test_workers_are_placed_in_their_pool(cluster: Any, tmp_path: Path) -> None:
 
 def test_a_node_is_waited_for_as_long_as_the_spec_says(cluster: Any) -> None:
     told: list[str] = []
-    with pytest.raises(InputError, match=r"0 of 1 worker .* \(waited 1 s\)"):
-        with ray_session(spec(cluster, pool="late", wait=1.0), told.append):
-            pass
+    with (
+        pytest.raises(InputError, match=r"0 of 1 worker .* \(waited 1 s\)"),
+        ray_session(spec(cluster, pool="late", wait=1.0), told.append),
+    ):
+        pass
     assert len(told) == 1
     assert told[0].startswith("waiting up to ")
     joins = Timer(3.0, lambda: cluster.add_node(num_cpus=1, labels={"pool": "late"}))

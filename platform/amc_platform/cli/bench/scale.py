@@ -100,8 +100,8 @@ def _show(result: dict[str, Any]) -> None:
         [[label, f"{ratio['wall']:.3f}", f"{ratio['cpu']:.3f}"] for label, ratio in ratios],
     )
     say(
-        f"overlap: gradients alone take {result['transfer_s']:.3f} s, {100 * result['overlap']:.0f} % of that is hidden "
-        "behind the passes"
+        f"overlap: gradients alone take {result['transfer_s']:.3f} s, {100 * result['overlap']:.0f} % of that is "
+        "hidden behind the passes"
     )
     for precision, of_ranks in result["traffic"].items():
         counted, formula = of_ranks[0]["counted"], of_ranks[0]["formula"]
@@ -112,6 +112,6 @@ def _show(result: dict[str, Any]) -> None:
     profile = result["profile"]
     total = sum(size for _, size in profile["buckets"])
     say(
-        f"{profile['network']}: {total / 1e6:.0f} MB of gradients in {len(profile['buckets'])} buckets, the first ready "
-        f"after {100 * profile['buckets'][0][0]:.0f} % of the passes; {profile['flop_per_pair'] / 1e9:.0f} GFLOP a pair"
+        f"{profile['network']}: {total / 1e6:.0f} MB of gradients in {len(profile['buckets'])} buckets, the first "
+        f"ready after {100 * profile['buckets'][0][0]:.0f} % of the passes; {profile['flop_per_pair'] / 1e9:.0f} GFLOP a pair"
     )

@@ -1,4 +1,4 @@
-"""What more workers would give: arithmetic on what was measured, and on stated figures of machines that were not here."""
+"""What more workers would give: arithmetic on what was measured, and on stated figures of machines not here."""
 
 import math
 from collections.abc import Sequence
