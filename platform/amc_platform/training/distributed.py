@@ -44,9 +44,9 @@ class WorkerGroup:
     ) -> nn.Module:
         """Average gradients over the group. Losses are made inside `module`'s forward, heatmap gradients included.
 
-        `static_graph` stays off: which parameters get a gradient may change with the batch (no region, no hidden
-        word), and AMC's inner gradient runs the graph twice. Parameters that no loss reads are looked for only where
-        an objective is off.
+        Parameters that no loss reads are looked for only where an objective is off: unlooked for, they would leave
+        gradients unaveraged. `static_graph` stays off: it gives the same gradients, and fails in micro-batches that do
+        not synchronise. tests/training/test_ddp_options.py tries all of it.
         """
         if self.size == 1:
             return module

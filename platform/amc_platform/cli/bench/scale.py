@@ -110,8 +110,8 @@ def _show(result: dict[str, Any]) -> None:
         )
         say(f"bytes that a worker sends a step, gradients in {precision}: {sizes}")
     profile = result["profile"]
-    total = sum(size for _, size in profile["buckets"])
+    total, first = sum(size for _, size in profile["buckets"]), profile["buckets"][0][0]
     say(
         f"{profile['network']}: {total / 1e6:.0f} MB of gradients in {len(profile['buckets'])} buckets, the first "
-        f"ready after {100 * profile['buckets'][0][0]:.0f} % of the passes; {profile['flop_per_pair'] / 1e9:.0f} GFLOP a pair"
+        f"ready after {100 * first:.0f} % of the passes; {profile['flop_per_pair'] / 1e9:.0f} GFLOP a pair"
     )
