@@ -95,6 +95,15 @@ class Projected:
         return 1.0 - self.exposed_s / self.transfer_s
 
 
+CASES = {
+    "as measured: kernels at 17.5 % of the peak, a host that needs 224 ms": Cluster(),
+    "the goal of models/README.md: kernels at 50 %, a host that keeps nobody waiting": Cluster(
+        utilisation=0.5, host_s=0.0
+    ),
+}
+"""The faster a GPU computes, the harder is sending to hide."""
+
+
 def project(
     step: Step, cluster: Cluster, workers: int, pairs: int, precision: Literal["fp32", "bf16"]
 ) -> Projected:
@@ -144,6 +153,24 @@ def table(step: Step, cluster: Cluster, *, shared: bool) -> list[list[str]]:
     return rows
 
 
+def _goal(step: Step) -> str:
+    """What stands about the goal, 16 A40s on 100 Gb/s."""
+    lines = [
+        "| case | gradients | passes, ms | sending, ms | of that hidden | efficiency | goal 95 % |",
+        "| --- | --- | ---: | ---: | ---: | ---: | --- |",
+    ]
+    precisions: tuple[Literal["fp32", "bf16"], ...] = ("fp32", "bf16")
+    for case, cluster in CASES.items():
+        for precision in precisions:
+            one = project(step, cluster, 16, PAIRS_OF_PAPER // 16, precision)
+            lines.append(
+                f"| {case.partition(':')[0]} | {precision} | {1000 * one.compute_s:.0f} | {1000 * one.transfer_s:.0f} "
+                f"| {100 * one.hidden:.0f} % | {100 * one.efficiency:.1f} % "
+                f"| {'reached' if one.efficiency >= GOAL else 'missed'} |"
+            )
+    return "\n".join([f"16 A40s, 100 Gb/s, {PAIRS_OF_PAPER} pairs a step:", "", *lines])
+
+
 COLUMNS = (
     "A40s",
     "pairs each",
@@ -160,7 +187,8 @@ COLUMNS = (
 def markdown(measured: dict[str, Any]) -> str:
     """The tables of infra/scaling.md, out of what was measured."""
     step, parts = Step.of(measured), list[str]()
-    for utilisation in (Cluster.utilisation, 0.5):
+    parts.append(_goal(step))
+    for case, cluster in CASES.items():
         for shared in (True, False):
             what = (
                 f"{PAIRS_OF_PAPER} pairs a step over all"
@@ -168,14 +196,11 @@ def markdown(measured: dict[str, Any]) -> str:
                 else f"{PAIRS_EACH} pairs a step for each A40"
             )
             lines = [
-                f"Kernels at {100 * utilisation:g} % of the peak, {what}:",
+                f"{case[0].upper()}{case[1:]}; {what}:",
                 "",
                 "| " + " | ".join(COLUMNS) + " |",
                 "|" + " ---: |" * len(COLUMNS),
-                *(
-                    "| " + " | ".join(row) + " |"
-                    for row in table(step, Cluster(utilisation=utilisation), shared=shared)
-                ),
+                *("| " + " | ".join(row) + " |" for row in table(step, cluster, shared=shared)),
             ]
             parts.append("\n".join(lines))
     return "\n\n".join(parts)
