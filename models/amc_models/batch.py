@@ -132,6 +132,22 @@ class MaskedText:
         )
 
 
+@dataclass(frozen=True)
+class Draws:
+    """What a step draws at random, where it was drawn before (or recorded); dropout apart."""
+
+    negatives: Negatives | None = None
+    masked: MaskedText | None = None
+
+    def to(self, device: torch.device) -> Self:
+        """The same on `device`."""
+        return replace(
+            self,
+            negatives=self.negatives and self.negatives.to(device),
+            masked=self.masked and self.masked.to(device),
+        )
+
+
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
     """`tensor` on `device`; nothing waits for a GPU, which copies by itself what lies in page-locked memory."""
     if device.type == "cuda" and tensor.device.type == "cpu" and not tensor.is_pinned():

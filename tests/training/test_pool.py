@@ -86,6 +86,14 @@ def test_a_pool_is_a_label() -> None:
             cluster(pool=wrong)
 
 
+def test_waiting_is_a_number_of_seconds_or_false() -> None:
+    assert cluster().wait is False
+    assert cluster(wait=60).wait == 60.0
+    for wrong in (True, 0, -1.0, "soon"):
+        with pytest.raises(ValueError, match="is no time to wait; write seconds, or false"):
+            cluster(wait=wrong)
+
+
 def test_elastic_counts_with_the_same_filters(monkeypatch: pytest.MonkeyPatch) -> None:
     from amc_platform.training import worker
 

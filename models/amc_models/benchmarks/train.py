@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from amc_models.albef import Albef
+from amc_models.batch import Draws
 from amc_models.benchmarks.meters import (
     Lap,
     datasheet_flops,
@@ -24,7 +25,7 @@ from amc_models.benchmarks.synthetic import fixed_draws, synthetic_batch
 from amc_models.config import AlbefConfig
 from amc_models.errors import InputError
 from amc_models.objectives.config import ObjectiveConfig
-from amc_models.objectives.total import Draws, Objectives
+from amc_models.objectives.total import Objectives
 from amc_models.precision import Precision, autocast, fast_cpu_matmul
 
 ALPHA, MASK_TOKEN_ID, LEARNING_RATE = 0.4, 4, 1e-6

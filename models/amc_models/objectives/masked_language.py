@@ -1,8 +1,7 @@
 """Masked language modelling (MLM) with the image, distilled from the momentum network."""
 
 from collections.abc import Callable
-from functools import partial
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -17,6 +16,15 @@ Predictor = Callable[[Tensor], Tensor]
 """Hidden states `*tokens width` to vocabulary logits `*tokens vocabulary`."""
 
 
+class Among(NamedTuple):
+    """Pairs among all those of a global batch, for which numbers are drawn whoever needs them."""
+
+    pairs: int
+    """All of them."""
+    own: slice
+    generator: torch.Generator
+
+
 @torch.no_grad()
 def mask_tokens(
     input_ids: Int[Tensor, "pairs length"],
@@ -24,15 +32,17 @@ def mask_tokens(
     probability: float,
     mask_id: int,
     vocabulary_size: int,
-    generator: torch.Generator | None = None,
+    among: Among | None = None,
 ) -> MaskedText:
     """Hide tokens: each maskable one with `probability`; of those 80 % as [MASK], 10 % a random id, 10 % kept."""
-    draw = partial(torch.rand, input_ids.shape, device=input_ids.device, generator=generator)
-    chosen = (draw() < probability) & maskable
+    generator = among and among.generator
+    pairs, own = (len(input_ids), slice(None)) if among is None else (among.pairs, among.own)
+    options = {"size": (pairs, input_ids.shape[1]), "device": input_ids.device, "generator": generator}
+    chosen = (torch.rand(**options)[own] < probability) & maskable
     labels = torch.where(chosen, input_ids, IGNORED)
-    kind = draw()
+    kind = torch.rand(**options)[own]
     masked = torch.where(chosen & (kind < 0.8), mask_id, input_ids)
-    random_ids = torch.randint(vocabulary_size, input_ids.shape, device=input_ids.device, generator=generator)
+    random_ids = torch.randint(vocabulary_size, **options)[own]
     return MaskedText(torch.where(chosen & (kind >= 0.9), random_ids, masked), labels)
 
 

@@ -1,49 +1,27 @@
 """One training step of all objectives inside one forward, so that distributed data parallel sees every gradient."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from amc_models.albef import Albef
 from amc_models.attention import AttentionTap, KeysValues
-from amc_models.batch import Batch, MaskedText, Negatives
+from amc_models.batch import Batch, Draws, MaskedText, Negatives
 from amc_models.gradcam import attention_gradient, heatmap, normalise, upsample
 from amc_models.objectives.attention_mask import attention_mask_loss
 from amc_models.objectives.config import NoAttentionMask, ObjectiveConfig
 from amc_models.objectives.contrastive import Similarities, contrastive_loss, similarities
-from amc_models.objectives.masked_language import hidden_words, mask_tokens, masked_language_loss
+from amc_models.objectives.encoded import Encoded
+from amc_models.objectives.masked_language import (
+    Among,
+    hidden_words,
+    mask_tokens,
+    masked_language_loss,
+)
 from amc_models.objectives.matching import draw_negatives, matching_loss, require_negatives
 from amc_models.objectives.whole import Share, Whole
-
-
-@dataclass(frozen=True)
-class Draws:
-    """What a step would draw at random, given from outside (for comparison with recorded numbers)."""
-
-    negatives: Negatives | None = None
-    masked: MaskedText | None = None
-
-    def to(self, device: torch.device) -> "Draws":
-        """The same on `device`."""
-        return Draws(
-            negatives=self.negatives and self.negatives.to(device),
-            masked=self.masked and self.masked.to(device),
-        )
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """Encodings of a batch by the online or the momentum network, shared by all objectives."""
-
-    keys_values: list[KeysValues]
-    """Cross-attention keys and values a fusion layer, once an image."""
-    text: Float[Tensor, "pairs length width"]
-    masked_text: Float[Tensor, "pairs length width"]
-    """With words hidden for MLM; without MLM the same as `text`."""
-    features: tuple[Float[Tensor, "pairs embedding"], Float[Tensor, "pairs embedding"]]
-    """Contrastive features of the image and of the text of each pair."""
 
 
 class Objectives(nn.Module):
@@ -68,14 +46,13 @@ class Objectives(nn.Module):
         """Losses by name, unweighted, and `total`. `alpha`: weight of the soft targets at this step.
 
         `share`: which part of the global batch `batch` is, where losses are over all of it; then they are this share's
-        parts, whose mean over shares is the loss. `first`: whether `batch` is the first micro-batch of its step.
+        parts, whose mean over shares is the loss, and `draws` holds its hidden words. `first`: whether `batch` is the
+        first micro-batch of its step.
         """
         draws, weights = draws or Draws(), self.weights
-        if share is not None:
-            draws = Draws(masked=share.masked)
-        elif first:
+        if share is None and first:
             self.begin_step()
-        masked = (draws.masked or self.mask(batch)) if weights["mlm"] else None
+        masked = (draws.masked or self.mask(batch.input_ids, batch.maskable)) if weights["mlm"] else None
         online = self.encode(batch, masked)
         losses: dict[str, Tensor] = {}
         average, scores = None, None
@@ -132,14 +109,21 @@ class Objectives(nn.Module):
         require_negatives(self._may_be_negative(batch))
         if not self.weights["mlm"]:
             return Draws()
-        masked = self.mask(batch)
-        hidden = hidden_words(masked.labels, self.config.distillation_axis)
-        return Draws(masked=replace(masked, hidden=hidden))
+        return Draws(masked=self.found(self.mask(batch.input_ids, batch.maskable)))
 
-    def mask(self, batch: Batch | Whole, generator: torch.Generator | None = None) -> MaskedText:
-        """Hide words; without `generator`, by torch's own random numbers."""
+    def found(self, masked: MaskedText) -> MaskedText:
+        """The same, with where its hidden words are."""
+        return replace(masked, hidden=hidden_words(masked.labels, self.config.distillation_axis))
+
+    def mask(
+        self,
+        input_ids: Int[Tensor, "pairs length"],
+        maskable: Bool[Tensor, "pairs length"],
+        among: Among | None = None,
+    ) -> MaskedText:
+        """Hide words; by torch's own random numbers, or by those that belong to the pairs of `among`."""
         probability, size = self.config.mask_probability, self.model.config.vocabulary_size
-        return mask_tokens(batch.input_ids, batch.maskable, probability, self.mask_token_id, size, generator)
+        return mask_tokens(input_ids, maskable, probability, self.mask_token_id, size, among)
 
     def encode(self, batch: Batch, masked: MaskedText | None, *, momentum: bool = False) -> Encoded:
         """Images once each; texts, and texts with hidden words behind them, in one pass."""

@@ -1,9 +1,18 @@
 """The workers of a training, and the Ray cluster that they run in."""
 
+import json
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from amc_platform.spec.values import Section, Word, refuse
 
@@ -33,6 +42,13 @@ def _selector(pool: str) -> str:
     return pool
 
 
+def _seconds(wait: Any) -> Any:
+    is_number = isinstance(wait, int | float) and not isinstance(wait, bool)
+    if wait is not False and not (is_number and wait > 0):
+        raise refuse("", f"{json.dumps(wait, default=str)} is no time to wait; write seconds, or false")
+    return wait
+
+
 class ClusterSpec(Section):
     """The group of Ray Train workers."""
 
@@ -55,7 +71,7 @@ class ClusterSpec(Section):
         default="pack",
         description="Workers on as few nodes as they fit on, or spread over as many as there are.",
     )
-    wait: PositiveFloat | Literal[False] = Field(
+    wait: Annotated[PositiveFloat | Literal[False], BeforeValidator(_seconds)] = Field(
         default=False,
         description="Seconds to wait for nodes that the cluster does not have yet; false refuses at once.",
     )
