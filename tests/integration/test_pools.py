@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Timer
 from typing import Any
 
 import pytest
@@ -72,14 +72,18 @@ def test_a_node_is_waited_for_as_long_as_the_spec_says(cluster: Any) -> None:
         pass
     assert len(told) == 1
     assert told[0].startswith("waiting up to ")
-    joins = Timer(3.0, lambda: cluster.add_node(num_cpus=1, labels={"pool": "late"}))
-    joins.start()
-    try:
+
+    def pools() -> list[str | None]:
         with ray_session(spec(cluster, pool="late", wait=60.0), told.append):
             import ray
 
-            assert {"pool": "late"}.items() <= {
-                item for node in ray.nodes() if node["Alive"] for item in node["Labels"].items()
-            }
-    finally:
-        joins.join()
+            return [node["Labels"].get("pool") for node in ray.nodes() if node["Alive"]]
+
+    # Nodes are added in the main thread: Ray sets handlers of signals for them.
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(pools)
+        while len(told) < 2:
+            assert not waiting.done(), waiting.exception()
+            time.sleep(0.1)
+        cluster.add_node(num_cpus=1, labels={"pool": "late"})
+        assert "late" in waiting.result(30)

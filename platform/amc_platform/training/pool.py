@@ -127,11 +127,11 @@ def check_room(cluster: ClusterSpec, tell: Callable[[str], None]) -> None:
 
     Raises InputError.
     """
-    began, told = time.monotonic(), ""
-    if not _lacks(cluster, began + _GRACE_S):
+    if not _lacks(cluster, time.monotonic() + _GRACE_S):
         return
     if cluster.wait is False:
         raise InputError(lacking(nodes_there(), cluster))
+    began, told = time.monotonic(), ""
     with _asked_for(cluster):
         while problem := lacking(nodes := nodes_there(), cluster):
             left_s = began + cluster.wait - time.monotonic()
