@@ -48,6 +48,8 @@ def test_what_is_not_there_is_refused_at_once_with_what_is(cluster: Any) -> None
     assert said.count("\n") == 0
 
 
+# Ray Data warns of what it sets itself when Ray Train imports it.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_workers_are_placed_in_their_pool(cluster: Any, tmp_path: Path) -> None:
     def where(config: dict[str, Any]) -> None:
         import ray

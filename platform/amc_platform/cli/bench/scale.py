@@ -11,9 +11,11 @@ from amc_models.errors import InputError
 from amc_platform.cli.console import note, print_json, print_table, say
 from amc_platform.cli.plan import JsonOption
 
+CLOCKS = ("wall", "fastest", "cpu")
+
 
 def scale(
-    images: Annotated[int, typer.Option(min=2, help="Images a step of each worker.")] = 16,
+    images: Annotated[int, typer.Option(min=2, help="Images a step of each worker.")] = 8,
     phrases: Annotated[int, typer.Option(min=1, help="Phrases an image.")] = 4,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of every group.")] = 8,
     steps: Annotated[int, typer.Option(min=1, help="Steps a turn.")] = 4,
@@ -42,7 +44,7 @@ def scale(
         _show(result)
         say(tables(result["profile"]))
     ray = result["ray_over_bare"]
-    if not result["equal"] or min(ray["wall"], ray["cpu"]) > ray["goal"]:
+    if not result["equal"] or min(ray["fastest"], ray["cpu"]) > ray["goal"]:
         raise typer.Exit(1)
 
 
@@ -61,9 +63,13 @@ def _read(path: Path) -> dict[str, Any]:
 def _measure(
     images: int, phrases: int, rounds: int, steps: int, profiled: Literal["base", "small"]
 ) -> dict[str, Any]:
+    import torch
+
     from amc_platform.training.scaling.benchmark import ScaleBenchmark
     from amc_platform.training.scaling.loop import Sizes
 
+    # The ratio is of workers, not of how a step is spread over cores.
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="amc-bench-") as folder:
         sizes = Sizes("small", images, phrases, profiled)
         return ScaleBenchmark(Path(folder), sizes, rounds, steps).run(note)
@@ -83,25 +89,23 @@ def _show(result: dict[str, Any]) -> None:
     }
     seconds = result["seconds"]
     print_table(
-        ["a step of each", "wall, s", "CPU, s"],
-        [
-            [label, *(f"{seconds[name][clock]:.3f}" for clock in ("wall", "cpu"))]
-            for name, label in labels.items()
-        ],
+        ["a step of each", "wall, s", "fastest, s", "CPU, s"],
+        [[label, *(f"{seconds[name][clock]:.3f}" for clock in CLOCKS)] for name, label in labels.items()],
     )
     ratios = [
+        ("one process to two that send nothing: what cores share", result["efficiency"]["one_to_apart"]),
         ("efficiency, one to two workers", result["efficiency"]["one_to_two"]),
         ("efficiency, two that send nothing to two workers", result["efficiency"]["apart_to_two"]),
         ("the same with gradients in bf16", result["efficiency"]["apart_to_two_bf16"]),
         (f"Ray Train by torchrun (goal {result['ray_over_bare']['goal']:g})", result["ray_over_bare"]),
     ]
     print_table(
-        ["ratio, median of rounds", "wall", "CPU"],
-        [[label, f"{ratio['wall']:.3f}", f"{ratio['cpu']:.3f}"] for label, ratio in ratios],
+        ["ratio, median of rounds", "wall", "fastest", "CPU"],
+        [[label, *(f"{ratio[clock]:.3f}" for clock in CLOCKS)] for label, ratio in ratios],
     )
     say(
-        f"overlap: gradients alone take {result['transfer_s']:.3f} s, {100 * result['overlap']:.0f} % of that is "
-        "hidden behind the passes"
+        f"gradients alone take {result['transfer_s']:.3f} s; two that send them take {result['exposed_s']:.3f} s "
+        "longer than two that do not (fastest steps)"
     )
     for precision, of_ranks in result["traffic"].items():
         counted, formula = of_ranks[0]["counted"], of_ranks[0]["formula"]

@@ -1,8 +1,10 @@
 """The loop that is timed: real steps on one batch, in whatever group of workers this process is."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import median
 from typing import Any, Literal
 
 import torch
@@ -69,14 +71,22 @@ class Loop:
             case precision:
                 return self._timed(lambda: self._train(precision), turn.steps)
 
-    def _timed(self, run: Any, repeats: int) -> dict[str, float]:
-        """Seconds of one of `repeats` runs, on the wall and of this process's CPU; a first one is not timed."""
+    def _timed(self, run: Callable[[], None], repeats: int) -> dict[str, float]:
+        """Seconds of one of `repeats` runs; a first one is not timed.
+
+        `wall`: their median; `fastest`: the least, which other work on the machine disturbs least; `cpu`: of this
+        process.
+        """
         run()
-        wall, cpu = time.perf_counter(), time.process_time()
+        walls: list[float] = []
+        cpu = time.process_time()
         for _ in range(repeats):
+            began = time.perf_counter()
             run()
+            walls.append(time.perf_counter() - began)
         return {
-            "wall": (time.perf_counter() - wall) / repeats,
+            "wall": median(walls),
+            "fastest": min(walls),
             "cpu": (time.process_time() - cpu) / repeats,
         }
 
