@@ -23,7 +23,7 @@ STEPS = 3
 class Case:
     """Objectives, and DDP's options for them."""
 
-    options: dict[str, bool]
+    options: dict[str, Any]
     objective: dict[str, Any] = field(default_factory=dict[str, Any])
     micro_batches: int = 1
     """Of a step; all but the last do not synchronise."""
@@ -58,12 +58,13 @@ def batch_of(case: Case, step: int, rank: int, number: int) -> Batch:
 
 
 def gradients(module: nn.Module, case: Case, step: int, rank: int) -> dict[str, Tensor]:
-    objectives = module.module if isinstance(module, DistributedDataParallel) else module
+    ddp = module if isinstance(module, DistributedDataParallel) else None
+    objectives: nn.Module = module if ddp is None else ddp.module
     objectives.zero_grad(set_to_none=True)
     for number in range(case.micro_batches):
         torch.manual_seed(100 * step + 10 * number + rank)
-        last = number == case.micro_batches - 1 or not isinstance(module, DistributedDataParallel)
-        with nullcontext() if last else module.no_sync():
+        last = number == case.micro_batches - 1
+        with nullcontext() if ddp is None or last else ddp.no_sync():
             module(batch_of(case, step, rank, number), 0.4)["total"].backward()
     return {n: p.grad.clone() for n, p in objectives.named_parameters() if p.grad is not None}
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def test_what_is_sent_is_what_the_formula_says(tmp_path: Path) -> None:
             assert counted["allgather_"] == 2 * 4 * AlbefConfig.preset("small").embedding_size * 4
             assert (counted["allreduce_"] - 8) % size == 0
             assert counted.keys() == {"allreduce_", "allgather_"}
-    assert found["fp32"]["counted"]["allreduce_"] - 8 == 2 * (found["bf16"]["counted"]["allreduce_"] - 8)
+        assert found["fp32"]["counted"]["allreduce_"] - 8 == 2 * (found["bf16"]["counted"]["allreduce_"] - 8)
 
 
 STEP = Step(buckets=[(0.5, 40_000_000), (1.0, 10_000_000)], flop_per_pair=1e12, feature_bytes_per_pair=1000)
@@ -59,7 +60,7 @@ def test_a_bucket_is_sent_when_it_is_ready_and_the_link_is_free() -> None:
 
 
 def test_a_host_that_is_slower_than_the_kernels_counts_as_loss() -> None:
-    slow = Cluster(**{**vars(EVEN), "host_s": 0.2})
+    slow = replace(EVEN, host_s=0.2)
     made = project(STEP, slow, 2, 5, "fp32")
     assert made.compute_s == 0.2
     assert made.efficiency == pytest.approx(0.2 / (0.21 + 5e-6))

@@ -1,6 +1,7 @@
 """Masked language modelling (MLM) with the image, distilled from the momentum network."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -37,12 +38,13 @@ def mask_tokens(
     """Hide tokens: each maskable one with `probability`; of those 80 % as [MASK], 10 % a random id, 10 % kept."""
     generator = among and among.generator
     pairs, own = (len(input_ids), slice(None)) if among is None else (among.pairs, among.own)
-    options = {"size": (pairs, input_ids.shape[1]), "device": input_ids.device, "generator": generator}
-    chosen = (torch.rand(**options)[own] < probability) & maskable
+    shape, device = (pairs, input_ids.shape[1]), input_ids.device
+    draw = partial(torch.rand, shape, device=device, generator=generator)
+    chosen = (draw()[own] < probability) & maskable
     labels = torch.where(chosen, input_ids, IGNORED)
-    kind = torch.rand(**options)[own]
+    kind = draw()[own]
     masked = torch.where(chosen & (kind < 0.8), mask_id, input_ids)
-    random_ids = torch.randint(vocabulary_size, **options)[own]
+    random_ids = torch.randint(vocabulary_size, shape, device=device, generator=generator)[own]
     return MaskedText(torch.where(chosen & (kind >= 0.9), random_ids, masked), labels)
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 WORKERS = (8, 16, 64, 256)
@@ -135,7 +135,7 @@ def table(step: Step, cluster: Cluster, *, shared: bool) -> list[list[str]]:
     for workers in WORKERS:
         pairs = PAIRS_OF_PAPER // workers if shared else PAIRS_EACH
         made = [
-            project(step, Cluster(**{**vars(cluster), "network_gbit_per_s": gbit}), workers, pairs, precision)
+            project(step, replace(cluster, network_gbit_per_s=gbit), workers, pairs, precision)
             for gbit in (25.0, 100.0)
             for precision in ("fp32", "bf16")
         ]
