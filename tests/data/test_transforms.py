@@ -17,12 +17,14 @@ from amc_platform.data.augmentation import PlainView, Preset, make_view
 from amc_platform.data.boxes import Box, region_mask
 from amc_platform.data.paper_augment import PaperView
 from amc_platform.data.rows import ImageRow
-from amc_platform.data.transforms import decode, resize, swap_sides
+from amc_platform.data.transforms import decode, pixels_of, resize, swap_sides
 
 edges = st.floats(-20, 150, allow_nan=False, width=32)
 boxes = st.lists(st.builds(Box, edges, edges, edges, edges), max_size=3)
 sides = st.integers(1, 120)
 pictures = st.tuples(sides, sides).flatmap(lambda size: arrays(np.uint8, (*size, 3)))
+ORIENTATION = 0x0112
+"""EXIF's tag, which PIL leaves to its user."""
 presets = st.sampled_from(["none", "paper", "published"])
 
 
@@ -50,6 +52,29 @@ def test_pixels_by_hand() -> None:
     with pytest.raises(InputError, match="image i7: the table was prepared without images"):
         decode(row(4, 2))
     assert torch.allclose(resize(torch.full((3, 4, 4), 51, dtype=torch.uint8), 2), torch.full((3, 2, 2), 0.2))
+
+
+@given(pictures, st.integers(1, 100), st.sampled_from(["4:4:4", "4:2:2", "4:2:0"]), st.sampled_from([1, 6]))
+def test_a_jpeg_is_what_pil_sees(picture: np.ndarray, quality: int, subsampling: str, turned: int) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = turned
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, "JPEG", quality=quality, subsampling=subsampling, exif=exif)
+    height, width, _ = picture.shape
+    with Image.open(io.BytesIO(stream.getvalue())) as image:
+        assert np.array_equal(pixels_of(row(width, height, stream.getvalue())), np.array(image))
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_other_jpegs_too_and_none_that_is_cut_off(mode: str) -> None:
+    stream = io.BytesIO()
+    picture = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
+    Image.fromarray(picture).convert(mode).save(stream, "JPEG")
+    with Image.open(io.BytesIO(stream.getvalue())) as image:
+        assert np.array_equal(pixels_of(row(30, 40, stream.getvalue())), np.array(image.convert("RGB")))
+    cut = encoded(picture, "JPEG").image[:-200]
+    with pytest.raises(InputError, match="image i7: cannot be decoded"):
+        pixels_of(row(30, 40, cut))
 
 
 @given(pictures, st.sampled_from([8, 64]), st.booleans())

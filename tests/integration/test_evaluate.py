@@ -56,10 +56,9 @@ def test_any_number_of_workers_gives_the_same_bits(
 ) -> None:
     one = parquet.read_table(folder / "1.parquet")
     assert one.num_rows == said["pointing"]["all"]["total"] > 300
-    for workers in ("2", "3"):
-        assert evaluated(folder, checkpoint, "--workers", workers, "--out", "n.parquet") == said
-        # Scores are compared too: equal to the last bit of their float32.
-        assert parquet.read_table(folder / "n.parquet").equals(one)
+    assert evaluated(folder, checkpoint, "--workers", "3", "--out", "3.parquet") == said
+    # Scores are compared too: equal to the last bit of their float32.
+    assert parquet.read_table(folder / "3.parquet").equals(one)
 
 
 def test_several_splits_are_told_together(folder: Path, checkpoint: str, said: dict[str, Any]) -> None:

@@ -91,7 +91,11 @@ def compare_loading(
 
 
 def photographs(count: int, seed: int = 0) -> list[ImageRow]:
-    """Pictures of 500 x 375 pixels whose JPEG files are about as large as real ones, five phrases each."""
+    """Pictures of 500 x 375 pixels and about 130 kB, five phrases each.
+
+    So large are downloaded photos: 140 kB those of Flickr30k (4.4 GB for 31,783), 136 kB Visual Genome's (14.7 GB for
+    108,249).
+    """
     rng = np.random.default_rng(seed)
     rows: list[ImageRow] = []
     for number in range(count):
@@ -99,7 +103,7 @@ def photographs(count: int, seed: int = 0) -> list[ImageRow]:
         picture = cv2.resize(coarse, (500, 375), interpolation=cv2.INTER_CUBIC)
         grain = rng.integers(-12, 13, picture.shape)
         stream = io.BytesIO()
-        Image.fromarray(np.clip(picture + grain, 0, 255).astype(np.uint8)).save(stream, "JPEG", quality=75)
+        Image.fromarray(np.clip(picture + grain, 0, 255).astype(np.uint8)).save(stream, "JPEG", quality=97)
         corners = np.sort(rng.random((5, 2, 2)), axis=1) * (500, 375)
         phrases = tuple(
             Phrase(f"thing {index}", (Box(*box.ravel().tolist()),), "category", "", "train", False)

@@ -1,6 +1,7 @@
-"""The reference of `amc bench data`: a dataset class as one writes it first, by PIL and OpenCV.
+"""The reference of `amc bench data`: a dataset class as one writes it first, by PIL, OpenCV and NumPy.
 
-One item a phrase: its photo is opened, decoded and augmented for it alone, its mask is made at the photo's own size.
+One item a phrase: its photo is opened, decoded and augmented for it alone, its mask is made at the photo's own size,
+and colours are computed pixel by pixel as their formulas say; nothing of it is shared with the loader.
 """
 
 from collections.abc import Sequence
@@ -10,12 +11,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 from PIL import Image
 from torch import Tensor
 
+from amc_models.pixels import PIXEL_MEAN, PIXEL_STD
 from amc_platform.data.boxes import area, clamp, region_mask
-from amc_platform.data.published_augment import jitter, normalise_published
 from amc_platform.data.rows import ImageRow
 
 
@@ -52,13 +53,27 @@ class PlainDataset:
         if rng.random() < 0.2:
             image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
         if rng.random() < 0.5:
-            brightness, contrast, saturation = rng.uniform(0.6, 1.4, 3).tolist()
-            hue = rng.uniform(-0.4, 0.4)
-            image = jitter(image, brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
-        image = normalise_published(image).transpose(2, 0, 1)
-        return Item(np.ascontiguousarray(image), phrase.text, mask)
+            image = _jitter(image, rng)
+        image = (image.astype(np.float32) - _MEAN) * np.reciprocal(_STD)
+        return Item(np.ascontiguousarray(image.transpose(2, 0, 1)), phrase.text, mask)
 
     def batch(self, numbers: Sequence[int], rng: np.random.Generator) -> tuple[Tensor, list[str], Tensor]:
         """Items of `numbers`, stacked."""
         images, texts, masks = zip(*(self.item(number, rng) for number in numbers), strict=True)
         return torch.from_numpy(np.stack(images)), list(texts), torch.from_numpy(np.stack(masks))
+
+
+_MEAN, _STD = (np.array(values, np.float32) * np.float32(255) for values in (PIXEL_MEAN, PIXEL_STD))
+
+
+def _jitter(
+    image: UInt8[np.ndarray, "height width 3"], rng: np.random.Generator
+) -> UInt8[np.ndarray, "height width 3"]:
+    brightness, contrast, saturation = rng.uniform(0.6, 1.4, 3).tolist()
+    hue = rng.uniform(-0.4, 0.4)
+    shift = np.float64(contrast * (brightness - 1)) * image.mean()
+    bright = (image * np.float32(contrast) + shift).astype(np.float32).clip(0, 255).astype(np.uint8)
+    hsv = cv2.cvtColor(bright, cv2.COLOR_RGB2HSV).astype(np.int64)
+    hsv[..., 0] = (hsv[..., 0] + int(255 * hue)) % 180
+    hsv[..., 1] = (hsv[..., 1] + int(255 * saturation)).clip(0, 255)
+    return np.asarray(cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB), np.uint8)

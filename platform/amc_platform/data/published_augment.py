@@ -65,8 +65,10 @@ def jitter(
     In OpenCV's HSV of bytes: hue + trunc(255·hue) modulo 180, saturation + trunc(255·saturation) up to 255.
     """
     levels = np.arange(256, dtype=np.float32) * np.float32(contrast)
-    # Added in float64 and rounded to float32 before it is cut, as NumPy 2 did in the recorded cases.
-    levels = (levels + np.float64(contrast * (brightness - 1)) * np.mean(image)).astype(np.float32)
+    # Added in float64 and rounded to float32 before it is cut, as NumPy 2 did in the recorded cases. A sum of bytes is
+    # exact in float64, whoever makes it; OpenCV is five times as fast as NumPy.
+    mean = sum(cv2.sumElems(image)) / image.size
+    levels = (levels + np.float64(contrast * (brightness - 1)) * mean).astype(np.float32)
     image = np.asarray(cv2.LUT(image, np.clip(levels, 0, 255).astype(np.uint8)), np.uint8)
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
     steps = np.arange(256)

@@ -35,12 +35,27 @@ def pixels_of(row: ImageRow) -> UInt8[np.ndarray, "height width 3"]:
         )
     try:
         with Image.open(io.BytesIO(row.image)) as image:
+            if image.format == "JPEG" and image.mode == "RGB" and row.image.endswith(_END_OF_JPEG):
+                return _decode_jpeg(row.image)
             return np.array(image if image.mode == "RGB" else image.convert("RGB"))
     # Decoders raise nearly anything for broken bytes: OSError, SyntaxError, struct.error.
     except Exception as error:
         raise InputError(
             f"image {row.image_id}: cannot be decoded as PNG or JPEG; prepare the table again"
         ) from error
+
+
+_END_OF_JPEG = b"\xff\xd9"
+"""Without it a file is cut off: OpenCV would fill up what is missing, PIL refuses."""
+
+
+def _decode_jpeg(encoded: bytes) -> UInt8[np.ndarray, "height width 3"]:
+    """The same library as PIL's, so the same pixels, without PIL's copies: half of the time."""
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+    if pixels is None:
+        raise ValueError("not decoded")
+    return np.asarray(pixels, np.uint8)
 
 
 def decode(row: ImageRow) -> UInt8[Tensor, "3 height width"]:

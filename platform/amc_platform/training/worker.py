@@ -31,6 +31,14 @@ from amc_platform.training.pool import (
     wanted,
 )
 
+_ON_ONE_MACHINE = {
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+}
+"""For a Ray that is started and ended with the command: no process that waits for nodes to be drained (two seconds of
+a core), and no two seconds until the end of the workers is seen."""
+
 
 def work(lane: Lane, cluster: ClusterSpec) -> None:
     """Do what `lane` is given in one worker group, until it is closed. Blocks; a group is a thread of its driver.
@@ -174,6 +182,9 @@ def ray_session(cluster: ClusterSpec, tell: Callable[[str], None] = lambda line:
     """
     # An editable install or a plain checkout is imported as it is; Ray would else copy the working directory around.
     os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "0")
+    if cluster.address is None:
+        for name, value in _ON_ONE_MACHINE.items():
+            os.environ.setdefault(name, value)
     import ray
 
     if ray.is_initialized():
