@@ -33,6 +33,7 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 HOMES = {
     "ray": (
         "platform/amc_platform/training/worker.py",
+        "platform/amc_platform/training/pool.py",
         "platform/amc_platform/search/tune.py",
         "platform/amc_platform/jobs/",
         "platform/amc_platform/data/ray_pool.py",

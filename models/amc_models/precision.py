@@ -10,8 +10,9 @@ from torch import Tensor
 
 Precision = Literal["fp32", "bf16"]
 
-# torch makes this switch at import, unseen by a type checker.
+# torch makes these switches at import, unseen by a type checker.
 _ONEDNN: Any = torch.backends.mkldnn
+_CUDNN: Any = torch.backends.cudnn
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
@@ -28,6 +29,20 @@ def full_precision(device: torch.device) -> AbstractContextManager[Any]:
 def widened(tensor: Tensor) -> Tensor:
     """Half-width numbers as float32, others as they are."""
     return tensor.float() if tensor.element_size() < 4 else tensor
+
+
+@contextmanager
+def tensor_float_32(allowed: bool) -> Iterator[None]:
+    """Whether a GPU may round factors of float32 products and convolutions to TF32, which has 10 bits of mantissa."""
+    places: list[Any] = [torch.backends.cuda.matmul, _CUDNN.conv]
+    before = [place.fp32_precision for place in places]
+    for place in places:
+        place.fp32_precision = "tf32" if allowed else "ieee"
+    try:
+        yield
+    finally:
+        for place, precision in zip(places, before, strict=True):
+            place.fp32_precision = precision
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from amc_models.objectives.config import ObjectiveConfig
 from amc_models.objectives.total import Objectives
 from amc_platform.data.prepare import prepare
 from amc_platform.search.plan import make_plan
-from amc_platform.spec.schema import TrainingSpec
+from amc_platform.spec import TrainingSpec
 from amc_platform.training.callbacks.base import Callback, StepEnd, Training
 from amc_platform.training.distributed import WorkerGroup
 from amc_platform.training.loop import run_trial

@@ -12,7 +12,7 @@ from amc_models.momentum import enqueue
 from amc_models.objectives.config import AmcLoss, CosineLoss, ObjectiveConfig
 from amc_models.objectives.contrastive import Similarities, contrastive_loss
 from amc_models.objectives.masked_language import mask_tokens
-from amc_models.objectives.matching import draw_negatives
+from amc_models.objectives.matching import draw_negatives, require_negatives
 from amc_models.objectives.total import Objectives
 
 PROBED = (
@@ -128,7 +128,7 @@ def test_hard_negatives_follow_the_similarities() -> None:
 
 def test_a_single_image_has_no_negatives() -> None:
     with pytest.raises(InputError, match="at least two different images"):
-        draw_negatives(torch.zeros(2, 2), torch.zeros(2, 2), torch.zeros(2, 2, dtype=torch.bool))
+        require_negatives(torch.zeros(2, 2, dtype=torch.bool))
 
 
 def test_known_matches_leave_the_contrast() -> None:

@@ -55,6 +55,9 @@ def test_what_changes_the_weights_changes_the_identity(base: Path, override: str
         "evaluation.gallery=0",
         "cluster.cpus_per_worker=2",
         "cluster.max_failures=0",
+        "cluster.accelerator_type=A40",
+        "cluster.pool=a40",
+        "cluster.wait=60",
         "cluster.address=ray://x",
         "tracking.kind=none",
         "output=elsewhere",
@@ -63,6 +66,20 @@ def test_what_changes_the_weights_changes_the_identity(base: Path, override: str
 )
 def test_what_does_not_change_the_weights_leaves_it(base: Path, override: str) -> None:
     assert identity_of(load_experiment(base, [override])) == identity_of(load_experiment(base))
+
+
+def test_an_identity_from_before_there_were_pools_holds(base: Path) -> None:
+    # As commit 9cb9c67 gives it.
+    assert identity_of(load_experiment(base)) == "ccae03fe6f8cbad1"
+
+
+def test_tf32_counts_where_it_is_on_and_where_workers_are_placed_does_not(base: Path) -> None:
+    gpus = ["cluster.workers=2", "cluster.gpus_per_worker=1"]
+
+    def of(*overrides: str) -> str:
+        return identity_of(load_experiment(base, [*gpus, *overrides]))
+
+    assert of("training.tf32=false") == of("cluster.placement=spread") == of() != of("training.tf32=true")
 
 
 def test_data_start_and_code_count(base: Path) -> None:

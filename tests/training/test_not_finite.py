@@ -13,7 +13,7 @@ from amc_models.errors import InputError
 from amc_models.objectives.config import ObjectiveConfig
 from amc_models.objectives.total import Objectives
 from amc_platform.data.loader import TrainingLoader
-from amc_platform.spec.schema import TrainingSpec
+from amc_platform.spec import TrainingSpec
 from amc_platform.tracking.reader import history
 from amc_platform.training.checkpoint import newest_intact
 from amc_platform.training.loop import run_trial

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tiny import tiny_model
 
-from amc_platform.spec.schema import TrainingSpec
+from amc_platform.spec import TrainingSpec
 from amc_platform.training.optimizer import learning_rate, parameter_groups, published_rate
 
 

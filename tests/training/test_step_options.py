@@ -9,7 +9,7 @@ from amc_models.benchmarks.meters import kept_for_backward
 from amc_models.objectives.config import ObjectiveConfig
 from amc_models.objectives.total import Objectives
 from amc_models.precision import multiplies_with_onednn
-from amc_platform.spec.schema import TrainingSpec
+from amc_platform.spec import TrainingSpec
 from amc_platform.training.distributed import WorkerGroup
 from amc_platform.training.step import Stepper
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from amc_models.albef import Albef
-from amc_models.batch import Batch, MaskedText, Negatives
+from amc_models.batch import Batch, Draws, MaskedText, Negatives
 from amc_models.benchmarks.golden_gradients import Gradients
 from amc_models.benchmarks.verdict import Verdict, compare, read_json, read_tensors
 from amc_models.config import AlbefConfig
@@ -19,7 +19,7 @@ from amc_models.objectives.attention_mask import max_loss, mean_loss
 from amc_models.objectives.config import AmcLoss, ObjectiveConfig
 from amc_models.objectives.contrastive import contrastive_terms, similarities, soft_targets
 from amc_models.objectives.matching import negative_weights
-from amc_models.objectives.total import Draws, Objectives
+from amc_models.objectives.total import Objectives
 from amc_models.vision import interpolate_positions
 
 TIED = ("position_ids", "cls.predictions.decoder.")

@@ -14,12 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from amc_models.albef import Albef
-from amc_models.batch import Batch, MaskedText, Negatives
+from amc_models.batch import Batch, Draws, MaskedText, Negatives
 from amc_models.gradcam import normalise, upsample
 from amc_models.objectives.attention_mask import attention_mask_loss
 from amc_models.objectives.config import NoAttentionMask, ObjectiveConfig
 from amc_models.objectives.masked_language import mask_tokens
-from amc_models.objectives.total import Draws
 from amc_models.text import Layer, SelfOrCrossAttention, TextEncoder
 from amc_models.vision import ImageEncoder
 

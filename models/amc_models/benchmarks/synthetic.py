@@ -2,9 +2,8 @@
 
 import torch
 
-from amc_models.batch import Batch, MaskedText, Negatives
+from amc_models.batch import Batch, Draws, MaskedText, Negatives
 from amc_models.config import AlbefConfig
-from amc_models.objectives.total import Draws
 
 CLS_ID, FIRST_WORD_ID, MASK_EVERY = 2, 5, 6
 

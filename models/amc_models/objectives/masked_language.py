@@ -2,19 +2,28 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from amc_models.batch import MaskedText
+from amc_models.batch import HiddenWords, MaskedText
 
 IGNORED = -100
 
 Predictor = Callable[[Tensor], Tensor]
 """Hidden states `*tokens width` to vocabulary logits `*tokens vocabulary`."""
+
+
+class Among(NamedTuple):
+    """Pairs among all those of a global batch, for which numbers are drawn whoever needs them."""
+
+    pairs: int
+    """All of them."""
+    own: slice
+    generator: torch.Generator
 
 
 @torch.no_grad()
@@ -24,15 +33,18 @@ def mask_tokens(
     probability: float,
     mask_id: int,
     vocabulary_size: int,
-    generator: torch.Generator | None = None,
+    among: Among | None = None,
 ) -> MaskedText:
     """Hide tokens: each maskable one with `probability`; of those 80 % as [MASK], 10 % a random id, 10 % kept."""
-    draw = partial(torch.rand, input_ids.shape, device=input_ids.device, generator=generator)
-    chosen = (draw() < probability) & maskable
+    generator = among and among.generator
+    pairs, own = (len(input_ids), slice(None)) if among is None else (among.pairs, among.own)
+    shape, device = (pairs, input_ids.shape[1]), input_ids.device
+    draw = partial(torch.rand, shape, device=device, generator=generator)
+    chosen = (draw()[own] < probability) & maskable
     labels = torch.where(chosen, input_ids, IGNORED)
-    kind = draw()
+    kind = draw()[own]
     masked = torch.where(chosen & (kind < 0.8), mask_id, input_ids)
-    random_ids = torch.randint(vocabulary_size, input_ids.shape, device=input_ids.device, generator=generator)
+    random_ids = torch.randint(vocabulary_size, shape, device=device, generator=generator)[own]
     return MaskedText(torch.where(chosen & (kind >= 0.9), random_ids, masked), labels)
 
 
@@ -41,6 +53,14 @@ def hidden_positions(labels: Int[Tensor, "pairs length"]) -> Int[Tensor, "pairs 
     hidden = labels != IGNORED
     most = max(1, int(hidden.sum(dim=1).max().item()))
     return hidden.int().argsort(dim=1, descending=True, stable=True)[:, :most]
+
+
+def hidden_words(labels: Int[Tensor, "pairs length"], axis: Literal["vocabulary", "sequence"]) -> HiddenWords:
+    """Where `labels` are hidden words, for a distillation along `axis`. Waits for a GPU on which they lie."""
+    positions = hidden_positions(labels) if axis == "vocabulary" else None
+    labels = labels if positions is None else labels.take_along_dim(positions, dim=1)
+    pairs, rows = (labels != IGNORED).nonzero(as_tuple=True)
+    return HiddenWords(positions, pairs, rows)
 
 
 def word_loss(
@@ -68,6 +88,7 @@ def masked_language_loss(
     student: Float[Tensor, "pairs length width"],
     momentum: Float[Tensor, "pairs length width"] | None,
     labels: Int[Tensor, "pairs length"],
+    hidden: HiddenWords,
     predict: Predictor,
     predict_momentum: Predictor,
     alpha: float,
@@ -77,17 +98,18 @@ def masked_language_loss(
     """L_mlm = (1 - alpha) * cross-entropy + alpha * distillation, over hidden words.
 
     `axis` is the one of distillation's log-softmax: `sequence` repeats the bug of the published code, which
-    normalises over the text positions, padded ones included. `count`: what sums over words are divided by instead of
+    normalises over the text positions, padded ones included. `student`, `momentum` and `labels` are those of
+    `hidden.positions`. `count`: what sums over words are divided by instead of
     their number here; the number that a share of the global batch has on average.
     """
-    hidden = labels != IGNORED
-    logits = predict(student[hidden])
-    loss = word_loss(logits, labels[hidden], count)
+    words = (hidden.pairs, hidden.rows)
+    logits = predict(student[words])
+    loss = word_loss(logits, labels[words], count)
     if momentum is None or alpha == 0:
         return loss
     if axis == "vocabulary":
         log_probabilities = logits.log_softmax(dim=-1)
     else:
-        log_probabilities = predict(student).log_softmax(dim=1)[hidden]
-    targets = predict_momentum(momentum[hidden])
+        log_probabilities = predict(student).log_softmax(dim=1)[words]
+    targets = predict_momentum(momentum[words])
     return (1 - alpha) * loss + alpha * distillation_loss(log_probabilities, targets, count)

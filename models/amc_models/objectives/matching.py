@@ -17,6 +17,15 @@ def negative_weights(
     return weights.nan_to_num(0.0)
 
 
+def require_negatives(allowed: Bool[Tensor, "pairs candidates"]) -> None:
+    """Raise InputError where no pair has a negative (a batch of one image). Waits for a GPU on which `allowed` lies."""
+    if not allowed.any():
+        raise InputError(
+            "data.images_per_batch: no pair of this batch has a negative for image-text matching; "
+            "a worker needs at least two different images a step"
+        )
+
+
 @torch.no_grad()
 def draw_negatives(
     image_to_text: Float[Tensor, "pairs candidates"],
@@ -29,14 +38,8 @@ def draw_negatives(
 
     `allowed[p, q]`: phrase p may be a negative for the image of pair q; `allowed_texts[p, q]`: phrase q may be one for
     the image of pair p (default: the transpose of `allowed`). Drawn by similarity; equal ones draw evenly. `uniform`:
-    one number in [0, 1) a draw, instead of torch's own. Raises InputError where no pair has a negative (a batch of one
-    image).
+    one number in [0, 1) a draw, instead of torch's own. See `require_negatives`.
     """
-    if uniform is None and not allowed.any():
-        raise InputError(
-            "data.images_per_batch: no pair of this batch has a negative for image-text matching; "
-            "a worker needs at least two different images a step"
-        )
     return Negatives(
         image_of_text=_draw(
             negative_weights(text_to_image, allowed), None if uniform is None else uniform[0]
@@ -54,7 +57,8 @@ def _draw(
     possible = weights.sum(dim=1) > 0
     weights = torch.where(possible[:, None], weights, 1.0)
     if uniform is None:
-        drawn = torch.multinomial(weights, 1)[:, 0]
+        # What torch.multinomial does for one draw, without its checks, which wait for a GPU.
+        drawn = (weights / torch.empty_like(weights).exponential_()).argmax(dim=1)
     else:
         # The first candidate up to which the weights sum to more than the number drawn.
         ladder = weights.double().cumsum(dim=1)

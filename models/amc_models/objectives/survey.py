@@ -2,43 +2,82 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from amc_models.batch import Batch
+from amc_models.batch import Batch, Draws, MaskedText, sent
 from amc_models.gradcam import upsample
 from amc_models.momentum import gather_ranks
 from amc_models.objectives.attention_mask import Sums, pooled_sums
 from amc_models.objectives.config import AmcLoss, MeanLoss, ObjectiveConfig
-from amc_models.objectives.total import Encoded, Objectives
-from amc_models.objectives.whole import Share, Whole, gather
+from amc_models.objectives.encoded import Encoded
+from amc_models.objectives.masked_language import Among
+from amc_models.objectives.total import Objectives
+from amc_models.objectives.whole import Whole, gather
+
+
+class Drawn(NamedTuple):
+    """What is drawn for a step of the global batch, but for dropout."""
+
+    uniform: Float[Tensor, "2 all_pairs"]
+    """As Whole has it."""
+    draws: list[Draws]
+    """Of this worker's micro-batches."""
+
+    def to(self, device: torch.device) -> "Drawn":
+        """The same on `device`."""
+        return Drawn(sent(self.uniform, device), [draws.to(device) for draws in self.draws])
+
+
+def draw(
+    objectives: Objectives, own: Sequence[Batch], first: int, shares: int, generator: torch.Generator
+) -> Drawn:
+    """Draw for `own`, shares number `first` and on of `shares`, before they are sent to a GPU.
+
+    `generator`: equal on all workers; all draw for all pairs, so that a pair's numbers do not depend on who needs them.
+    """
+    pairs = len(own[0].input_ids)
+    uniform = torch.rand(2, pairs * shares, generator=generator)
+    if not objectives.weights["mlm"]:
+        return Drawn(uniform, [Draws()] * len(own))
+    among = Among(pairs * shares, slice(first * pairs, (first + len(own)) * pairs), generator)
+    masked = objectives.mask(
+        torch.cat([batch.input_ids for batch in own]), torch.cat([batch.maskable for batch in own]), among
+    )
+    parts = zip(masked.input_ids.split(pairs), masked.labels.split(pairs), strict=True)
+    draws = [Draws(masked=objectives.found(MaskedText(ids, labels))) for ids, labels in parts]
+    return Drawn(uniform, draws)
 
 
 @torch.no_grad()
 def survey(
     objectives: Objectives,
     own: Sequence[Batch],
+    drawn: Drawn,
     first: int,
     alpha: float,
-    generator: torch.Generator,
     reseed: Callable[[int], None],
 ) -> Whole:
-    """Move the averages, draw what is drawn, and gather over all workers what the losses of `own` will read.
+    """Move the averages, and gather over all workers what the losses of `own` will read.
 
-    `own`: this worker's micro-batches, shares number `first` and on. `generator`: of all draws but dropout, equal on
-    all workers. `reseed`: sets torch's random numbers to those of a share, so that the maps that are pooled here are
-    those of its forward pass. Raises InputError where the global batch has one image only.
+    `own`: this worker's micro-batches, shares number `first` and on. `reseed`: sets torch's random numbers to those of
+    a share, so that the maps that are pooled here are those of its forward pass. Raises InputError where the global
+    batch has one image only.
     """
     objectives.begin_step()
-    whole = gather(own, generator)
-    if objectives.weights["mlm"]:
-        whole = replace(whole, masked=objectives.mask(whole, generator))
+    whole = gather(own, drawn.uniform)
+    hidden = [(draws.masked.labels >= 0).sum() for draws in drawn.draws if draws.masked is not None]
+    if hidden:
+        words = gather_ranks(torch.stack(hidden)).sum().clamp(min=1)
+        whole = replace(whole, words=words / whole.shares)
     features: list[tuple[Tensor, Tensor]] = []
     sums = torch.zeros(4, device=whole.images.device, dtype=whole.images.dtype)
     pools = _pools(objectives.config)
-    for number, batch in enumerate(own, start=first):
-        masked = Share(whole, number).masked
+    for number, (batch, draws) in enumerate(zip(own, drawn.draws, strict=True), start=first):
+        masked = draws.masked
         # In the order of a forward pass, so that dropout comes out the same there.
         reseed(number)
         online = objectives.encode(batch, masked) if pools else None
@@ -63,5 +102,5 @@ def _map_sums(objectives: Objectives, batch: Batch, encoded: Encoded) -> Sums:
     with torch.enable_grad():
         _, maps = objectives.positive(batch, encoded, differentiable=False)
     assert maps is not None
-    chosen = upsample(maps.detach()[batch.has_region], batch.region_masks.shape[-1])
-    return pooled_sums(chosen, batch.region_masks[batch.has_region])
+    chosen = upsample(maps.detach()[batch.with_region], batch.region_masks.shape[-1])
+    return pooled_sums(chosen, batch.region_masks[batch.with_region])

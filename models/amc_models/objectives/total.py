@@ -1,42 +1,27 @@
 """One training step of all objectives inside one forward, so that distributed data parallel sees every gradient."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from amc_models.albef import Albef
 from amc_models.attention import AttentionTap, KeysValues
-from amc_models.batch import Batch, MaskedText, Negatives
+from amc_models.batch import Batch, Draws, MaskedText, Negatives
 from amc_models.gradcam import attention_gradient, heatmap, normalise, upsample
 from amc_models.objectives.attention_mask import attention_mask_loss
 from amc_models.objectives.config import NoAttentionMask, ObjectiveConfig
 from amc_models.objectives.contrastive import Similarities, contrastive_loss, similarities
-from amc_models.objectives.masked_language import hidden_positions, mask_tokens, masked_language_loss
-from amc_models.objectives.matching import draw_negatives, matching_loss
+from amc_models.objectives.encoded import Encoded
+from amc_models.objectives.masked_language import (
+    Among,
+    hidden_words,
+    mask_tokens,
+    masked_language_loss,
+)
+from amc_models.objectives.matching import draw_negatives, matching_loss, require_negatives
 from amc_models.objectives.whole import Share, Whole
-
-
-@dataclass(frozen=True)
-class Draws:
-    """What a step would draw at random, given from outside (for comparison with recorded numbers)."""
-
-    negatives: Negatives | None = None
-    masked: MaskedText | None = None
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """Encodings of a batch by the online or the momentum network, shared by all objectives."""
-
-    keys_values: list[KeysValues]
-    """Cross-attention keys and values a fusion layer, once an image."""
-    text: Float[Tensor, "pairs length width"]
-    masked_text: Float[Tensor, "pairs length width"]
-    """With words hidden for MLM; without MLM the same as `text`."""
-    features: tuple[Float[Tensor, "pairs embedding"], Float[Tensor, "pairs embedding"]]
-    """Contrastive features of the image and of the text of each pair."""
 
 
 class Objectives(nn.Module):
@@ -61,14 +46,13 @@ class Objectives(nn.Module):
         """Losses by name, unweighted, and `total`. `alpha`: weight of the soft targets at this step.
 
         `share`: which part of the global batch `batch` is, where losses are over all of it; then they are this share's
-        parts, whose mean over shares is the loss. `first`: whether `batch` is the first micro-batch of its step.
+        parts, whose mean over shares is the loss, and `draws` holds its hidden words. `first`: whether `batch` is the
+        first micro-batch of its step.
         """
         draws, weights = draws or Draws(), self.weights
-        if share is not None:
-            draws = Draws(masked=share.masked)
-        elif first:
+        if share is None and first:
             self.begin_step()
-        masked = (draws.masked or self.mask(batch)) if weights["mlm"] else None
+        masked = (draws.masked or self.mask(batch.input_ids, batch.maskable)) if weights["mlm"] else None
         online = self.encode(batch, masked)
         losses: dict[str, Tensor] = {}
         average, scores = None, None
@@ -117,10 +101,29 @@ class Objectives(nn.Module):
             self.model.enqueue(image, text, wanted)
             self._keys = []
 
-    def mask(self, batch: Batch | Whole, generator: torch.Generator | None = None) -> MaskedText:
-        """Hide words; without `generator`, by torch's own random numbers."""
+    def prepare(self, batch: Batch) -> Draws:
+        """Draw the hidden words of `batch` and find them, before it is sent to a GPU.
+
+        Made here, nothing of a forward pass has to be waited for. Raises InputError where no pair has a negative.
+        """
+        require_negatives(self._may_be_negative(batch))
+        if not self.weights["mlm"]:
+            return Draws()
+        return Draws(masked=self.found(self.mask(batch.input_ids, batch.maskable)))
+
+    def found(self, masked: MaskedText) -> MaskedText:
+        """The same, with where its hidden words are."""
+        return replace(masked, hidden=hidden_words(masked.labels, self.config.distillation_axis))
+
+    def mask(
+        self,
+        input_ids: Int[Tensor, "pairs length"],
+        maskable: Bool[Tensor, "pairs length"],
+        among: Among | None = None,
+    ) -> MaskedText:
+        """Hide words; by torch's own random numbers, or by those that belong to the pairs of `among`."""
         probability, size = self.config.mask_probability, self.model.config.vocabulary_size
-        return mask_tokens(batch.input_ids, batch.maskable, probability, self.mask_token_id, size, generator)
+        return mask_tokens(input_ids, maskable, probability, self.mask_token_id, size, among)
 
     def encode(self, batch: Batch, masked: MaskedText | None, *, momentum: bool = False) -> Encoded:
         """Images once each; texts, and texts with hidden words behind them, in one pass."""
@@ -218,8 +221,8 @@ class Objectives(nn.Module):
             count, pool = (len(allowed) + existing) / share.whole.shares, share.whole.pool
         losses = {"itm": matching_loss(positive, negative, exists, count)}
         if maps is not None and not isinstance(self.config.amc, NoAttentionMask):
-            chosen = upsample(maps[batch.has_region], batch.region_masks.shape[-1])
-            masks = batch.region_masks[batch.has_region]
+            chosen = upsample(maps[batch.with_region], batch.region_masks.shape[-1])
+            masks = batch.region_masks[batch.with_region]
             losses["amc"] = (
                 attention_mask_loss(chosen, masks, self.config.amc, pool)
                 if len(masks) or pool is not None
@@ -265,10 +268,10 @@ class Objectives(nn.Module):
         count: Float[Tensor, ""] | None,
     ) -> Float[Tensor, ""]:
         """L_mlm; unless the published bug wants every position, only those of hidden words leave the last layer."""
-        model, labels, rows = self.model, masked.labels, None
-        if self.config.distillation_axis == "vocabulary":
-            rows = hidden_positions(labels)
-            labels = labels.take_along_dim(rows, dim=1)
+        model, labels = self.model, masked.labels
+        hidden = masked.hidden or hidden_words(labels, self.config.distillation_axis)
+        rows = hidden.positions
+        labels = labels if rows is None else labels.take_along_dim(rows, dim=1)
         mask, momentum = batch.attention_mask, None
         if average is not None and alpha > 0:
             with torch.no_grad():
@@ -279,6 +282,7 @@ class Objectives(nn.Module):
             model.text_encoder.fuse(online.masked_text, mask, online.keys_values, rows=rows),
             momentum,
             labels,
+            hidden,
             model.text_encoder.predict_words,
             model.text_encoder_m.predict_words,
             alpha,

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from amc_models.batch import Batch, MaskedText
+from amc_models.batch import Batch
 from amc_models.errors import InputError
 from amc_models.momentum import gather_ranks
 from amc_models.objectives.attention_mask import Pool, Sums
@@ -30,12 +30,12 @@ class Whole:
     input_ids: Int[Tensor, "all_pairs length"]
     attention_mask: Bool[Tensor, "all_pairs length"]
     may_be_negative: Bool[Tensor, "all_pairs all_images"]
-    maskable: Bool[Tensor, "all_pairs length"]
     regions: Float[Tensor, ""]
     """Pairs with a region."""
     uniform: Float[Tensor, "2 all_pairs"]
     """Numbers by which negatives are drawn: images of phrases, phrases of images."""
-    masked: MaskedText | None = None
+    words: Float[Tensor, ""] | None = None
+    """Hidden words a share has on average, where they are counted; of no word at all, the mean is 0."""
     keys: tuple[Float[Tensor, "all_pairs embedding"], Float[Tensor, "all_pairs embedding"]] | None = None
     """Momentum features of images and texts, where a loss reads them."""
     sums: Sums | None = None
@@ -48,33 +48,26 @@ class Whole:
         return torch.arange(images, device=self.images.device).repeat_interleave(pairs // images)
 
     @property
-    def words(self) -> Float[Tensor, ""]:
-        """Hidden words a share has on average; of no word at all, the mean is 0."""
-        assert self.masked is not None
-        return (self.masked.labels >= 0).sum().clamp(min=1) / self.shares
-
-    @property
     def pool(self) -> Pool:
         """The batch as AMC sees it; without sums, nothing is pooled."""
         return Pool(self.shares, self.regions, self.sums or Sums(*[self.regions] * 4))
 
 
-def gather(own: Sequence[Batch], generator: torch.Generator) -> Whole:
-    """The whole of all workers' micro-batches, `own` being this worker's; draws follow from `generator` alone.
+def gather(own: Sequence[Batch], uniform: Float[Tensor, "2 all_pairs"]) -> Whole:
+    """The whole of all workers' micro-batches, `own` being this worker's; `uniform` as Whole has it.
 
     Raises InputError where there is but one image, which has no negative.
     """
-    fields = ("images", "input_ids", "attention_mask", "may_be_negative", "maskable")
+    fields = ("images", "input_ids", "attention_mask", "may_be_negative")
     every: dict[str, Any] = {
         name: gather_ranks(torch.cat([getattr(batch, name) for batch in own])) for name in fields
     }
     regions = gather_ranks(torch.cat([batch.has_region for batch in own]))
-    images, pairs = len(every["images"]), len(every["input_ids"])
+    images = len(every["images"])
     if images < 2:
         raise InputError(
             "data.images_per_batch: no pair of one image has a negative; a step needs two at least"
         )
-    uniform = torch.rand(2, pairs, device=regions.device, generator=generator)
     shares = images // len(own[0].images)
     return Whole(shares, **every, regions=regions.sum().float(), uniform=uniform)
 
@@ -91,9 +84,3 @@ class Share:
         """Its rows among all pairs."""
         size = len(self.whole.input_ids) // self.whole.shares
         return slice(self.number * size, (self.number + 1) * size)
-
-    @property
-    def masked(self) -> MaskedText | None:
-        """Its own hidden words."""
-        masked = self.whole.masked
-        return masked and MaskedText(masked.input_ids[self.pairs], masked.labels[self.pairs])

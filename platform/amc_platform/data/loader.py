@@ -150,7 +150,8 @@ class TrainingLoader:
             has_region=torch.from_numpy(masks.numpy().max(axis=(2, 3)).ravel() > 0),
         )
         if self.config.pin_memory:
-            return replace(batch, **{f.name: getattr(batch, f.name).pin_memory() for f in fields(batch)})
+            tensors = {f.name: getattr(batch, f.name) for f in fields(batch) if f.name != "regions"}
+            return replace(batch, **{name: tensor.pin_memory() for name, tensor in tensors.items()})
         return batch
 
     def image_ids(self, step: int) -> list[str]:

@@ -17,11 +17,16 @@ _SPEED = "train/pairs_per_second"
 def speed_key(experiment: Experiment) -> str:
     """Equal for trials that are equally fast: same network, losses, batch and workers, whatever their numbers.
 
-    The kind of device is not known before it is there: a stored speed is that of the machines that measured it.
+    Where no `cluster.accelerator_type` is named, the kind of device is not known before it is there: a stored speed is
+    that of the machines that measured it.
     """
     spec = to_mapping(experiment)
     weights = {name: bool(spec["objective"][name]) for name in ("itc", "itm", "mlm", "distillation")}
     training = {name: value for name, value in spec["training"].items() if isinstance(value, str | bool)}
+    if not training["tf32"]:
+        # Speeds that were kept before there was this field are found still.
+        del training["tf32"]
+    device = spec["cluster"]["accelerator_type"]
     return identity(
         {
             "model": {name: v for name, v in spec["model"].items() if name not in ("preset", "dropout")},
@@ -29,6 +34,7 @@ def speed_key(experiment: Experiment) -> str:
             "training": {name: value for name, value in training.items() if name != "schedule"},
             "batch": [spec["data"][name] for name in ("images_per_batch", "phrases_per_image", "max_tokens")],
             "workers": [spec["cluster"][name] for name in ("workers", "cpus_per_worker", "gpus_per_worker")],
+            **({"device": device} if device else {}),
         }
     )
 

@@ -105,7 +105,7 @@ class Crew:
     def capacity(self) -> int:
         """How many groups there may be; starts Ray."""
         if not self._capacity:
-            self._stack.enter_context(ray_session(self.cluster))
+            self._stack.enter_context(ray_session(self.cluster, self.tell))
             fit = max(1, groups_that_fit(self.cluster))
             self._capacity = min(fit, self.most) if self.most else fit
             self._vitals = Vitals(vital_addresses())

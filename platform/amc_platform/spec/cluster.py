@@ -1,8 +1,19 @@
 """The workers of a training, and the Ray cluster that they run in."""
 
-from typing import Literal, Self
+import json
+import re
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from amc_platform.spec.values import Section, Word, refuse
 
@@ -22,6 +33,23 @@ class WorkerRange(Section):
         return self
 
 
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+_SELECTOR = re.compile(rf"(({_LABEL}/)?{_LABEL}=)?{_LABEL}")
+
+
+def _selector(pool: str) -> str:
+    if not _SELECTOR.fullmatch(pool):
+        raise refuse("", f"'{pool}' is no label; write a name, as in a40, or KEY=VALUE, as in zone=north")
+    return pool
+
+
+def _seconds(wait: Any) -> Any:
+    is_number = isinstance(wait, int | float) and not isinstance(wait, bool)
+    if wait is not False and not (is_number and wait > 0):
+        raise refuse("", f"{json.dumps(wait, default=str)} is no time to wait; write seconds, or false")
+    return wait
+
+
 class ClusterSpec(Section):
     """The group of Ray Train workers."""
 
@@ -32,6 +60,22 @@ class ClusterSpec(Section):
     )
     cpus_per_worker: PositiveFloat = Field(default=1, description="CPU cores reserved for each.")
     gpus_per_worker: NonNegativeInt = Field(default=0, description="GPUs of each; 0 trains on the CPU.")
+    accelerator_type: Word | None = Field(
+        default=None, description="Kind of GPU, by Ray's name of it, as in A40; null for any."
+    )
+    pool: Annotated[str, AfterValidator(_selector)] | None = Field(
+        default=None,
+        description="Nodes that workers are placed on: those started with the label pool=NAME, or with another label, "
+        "written KEY=VALUE; null for all.",
+    )
+    placement: Literal["pack", "spread"] = Field(
+        default="pack",
+        description="Workers on as few nodes as they fit on, or spread over as many as there are.",
+    )
+    wait: Annotated[PositiveFloat | Literal[False], BeforeValidator(_seconds)] = Field(
+        default=False,
+        description="Seconds to wait for nodes that the cluster does not have yet; false refuses at once.",
+    )
     gradient_precision: Literal["fp32", "bf16"] = Field(
         default="fp32",
         description="Arithmetic in which workers average gradients; bf16 sends half the bytes and rounds.",
@@ -52,6 +96,14 @@ class ClusterSpec(Section):
         description="Seconds for which a write that the storage of the results refuses (full, away) is tried again, "
         "before training ends; less than hang_timeout_s. Meanwhile it goes on as far as the next checkpoint.",
     )
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels of the nodes that workers may be placed on."""
+        if self.pool is None:
+            return {}
+        key, _, value = self.pool.rpartition("=")
+        return {key or "pool": value}
 
     @property
     def most(self) -> int:

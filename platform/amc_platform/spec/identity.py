@@ -10,7 +10,7 @@ from amc_platform.spec.schema import Experiment
 
 _DATA_UNCOUNTED = ("table", "prepare", "loader_workers", "empty_regions")
 _TRAINING_UNCOUNTED = ("log_every", "checkpoint_every", "early_stopping", "activation_checkpointing")
-_LATER = ("on_nan", "accumulation")
+_LATER = ("on_nan", "accumulation", "tf32")
 """Of `training`; `_chosen` and `_layout` count them."""
 
 
@@ -80,6 +80,7 @@ def _chosen(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Fields that came later, where they are not what every training before them had: old identities hold."""
     later = {
         "on_nan": (spec["training"]["on_nan"], "stop"),
+        "tf32": (spec["training"]["tf32"], False),
         "gradient_precision": (spec["cluster"]["gradient_precision"], "fp32"),
     }
     return {name: value for name, (value, default) in later.items() if value != default}

@@ -54,7 +54,8 @@ RULES = (
         lambda v: v == 0,
     ),
     _Rule(("training.steps_per_epoch", "training.epochs"), "training.schedule", lambda v: v == "cosine"),
-    _Rule(("cluster.gradient_precision",), "cluster.workers", lambda v: v == 1),
+    _Rule(("cluster.gradient_precision", "cluster.placement"), "cluster.workers", lambda v: v == 1),
+    _Rule(("training.tf32",), "cluster.gpus_per_worker", lambda v: v == 0),
     _Rule(("objective.negatives",), "objective.itm", lambda v: v == 0),
     _Rule(("objective.same_image_negatives",), "data.phrases_per_image", lambda v: v == 1),
     # A checkpoint brings the weights of its encoders.

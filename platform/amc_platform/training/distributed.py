@@ -44,9 +44,9 @@ class WorkerGroup:
     ) -> nn.Module:
         """Average gradients over the group. Losses are made inside `module`'s forward, heatmap gradients included.
 
-        `static_graph` stays off: which parameters get a gradient may change with the batch (no region, no hidden
-        word), and AMC's inner gradient runs the graph twice. Parameters that no loss reads are looked for only where
-        an objective is off.
+        Parameters that no loss reads are looked for only where an objective is off: unlooked for, they would leave
+        gradients unaveraged. `static_graph` stays off: it gives the same gradients, and fails in micro-batches that do
+        not synchronise. tests/training/test_ddp_options.py tries all of it.
         """
         if self.size == 1:
             return module
@@ -77,9 +77,35 @@ class WorkerGroup:
         distributed.all_reduce(total)
         return total / self.size
 
-    def most(self, value: int) -> torch.Tensor:
-        """The largest `value` of all ranks, on the device: nothing waits for it before it is read."""
-        largest = torch.tensor(value, device=self.device)
+    def most(self, value: int) -> "Answer":
+        """The largest `value` of all ranks; nothing waits for it before it is read."""
+        # Filled on the device: a copy from here would wait for it.
+        largest = torch.full((), value, device=self.device)
+        work = None
         if self.size > 1:
-            distributed.all_reduce(largest, distributed.ReduceOp.MAX)
-        return largest
+            work = distributed.all_reduce(largest, distributed.ReduceOp.MAX, async_op=True)
+        return Answer(largest, work)
+
+
+class Answer:
+    """A number that the ranks agree on, under way while training goes on."""
+
+    def __init__(self, number: torch.Tensor, work: distributed.Work | None) -> None:
+        self._number, self._work, self._copied = number, work, None
+        if number.is_cuda:
+            if work is not None:
+                # On a GPU this makes its queue wait, and nothing here.
+                work.wait()
+            # Read where it lies, it would come after everything that is in the queue by then.
+            self._number = torch.empty((), dtype=number.dtype, pin_memory=True)
+            self._number.copy_(number, non_blocking=True)
+            self._copied = torch.cuda.Event()
+            self._copied.record()
+
+    def read(self) -> int:
+        """The number. Waits for what was in the queue of a GPU when it was asked for, no more."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        elif self._work is not None:
+            self._work.wait()
+        return int(self._number)

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from amc_platform.spec.schema import TrainingSpec
+from amc_platform.spec import TrainingSpec
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:

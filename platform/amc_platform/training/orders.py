@@ -5,11 +5,10 @@ A worker that Tune or Ray kills was seen to keep its resources and to hang the n
 
 from typing import cast
 
-from torch import Tensor
-
 from amc_models.albef import Albef
 from amc_platform.files import write_text
 from amc_platform.training.callbacks.base import Callback, Evaluation, Order, StepEnd, Training
+from amc_platform.training.distributed import Answer
 from amc_platform.training.trial import TrialJob
 
 
@@ -32,7 +31,7 @@ class Orders(Callback):
     """
 
     def __init__(self) -> None:
-        self._pause: Tensor | None = None
+        self._pause: Answer | None = None
 
     def on_step_end(self, training: Training, step: StepEnd) -> None:
         """Look for a pause, and for every order where the losses are recorded."""
@@ -42,7 +41,7 @@ class Orders(Callback):
             self._look(training, step.steps)
         if (
             asked is not None
-            and bool(asked)
+            and asked.read()
             and not training.order
             and step.steps < training.job.experiment.training.steps
         ):

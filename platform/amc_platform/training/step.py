@@ -8,12 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from amc_models.batch import Batch
-from amc_models.objectives.survey import survey
+from amc_models.batch import Batch, Draws
+from amc_models.objectives.survey import draw, survey
 from amc_models.objectives.total import Objectives
-from amc_models.objectives.whole import Share, Whole
-from amc_models.precision import autocast, fast_cpu_matmul
-from amc_platform.spec.schema import TrainingSpec
+from amc_models.objectives.whole import Share
+from amc_models.precision import autocast, fast_cpu_matmul, tensor_float_32
+from amc_platform.spec import TrainingSpec
 from amc_platform.training.distributed import WorkerGroup
 from amc_platform.training.optimizer import learning_rate, make_optimizer
 
@@ -60,14 +60,8 @@ class Stepper:
         """
         self.rate = self._set_learning_rate(step)
         self._keep_averages()
-        whole_batch = self.objectives.config.batch == "global"
-        parts = [
-            part.to(self.group.device)
-            for part in batch.parts(self.spec.accumulation, all_candidates=whole_batch)
-        ]
-        whole = self._survey(parts, step) if whole_batch else None
-        self.optimizer.zero_grad(set_to_none=True)
-        losses = [self._backward(part, number, step, whole) for number, part in enumerate(parts)]
+        with tensor_float_32(self.spec.tf32):
+            losses = self._gradients(batch, step)
         # Averaged over the ranks, so that a fault on one is seen by all.
         norm = nn.utils.get_total_norm([p.grad for p in self._trainable if p.grad is not None])
         self.finite = norm.isfinite()
@@ -80,32 +74,52 @@ class Stepper:
         self._put_averages_back()
         return {name: torch.stack([part[name] for part in losses]).mean() for name in losses[0]}
 
-    def _survey(self, parts: Sequence[Batch], step: int) -> Whole:
-        """Begin a step whose losses are over the global batch."""
-        generator = torch.Generator(self.group.device).manual_seed(_mix(self.seed, step, EVERY_SHARE))
-        with autocast(self.group.device, self.spec.precision):
-            return survey(
+    def _gradients(self, batch: Batch, step: int) -> list[dict[str, Tensor]]:
+        """The gradient of the step; the losses of each micro-batch."""
+        whole_batch = self.objectives.config.batch == "global"
+        parts = batch.parts(self.spec.accumulation, all_candidates=whole_batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        if whole_batch:
+            return self._gradients_of_whole(parts, step)
+        losses: list[dict[str, Tensor]] = []
+        for number, part in enumerate(parts):
+            self._reseed(step, self._first_share + number)
+            draws = self.objectives.prepare(part).to(self.group.device)
+            losses.append(self._backward(part.to(self.group.device), draws, number, step))
+        return losses
+
+    def _gradients_of_whole(self, parts: Sequence[Batch], step: int) -> list[dict[str, Tensor]]:
+        """The same with losses over the global batch."""
+        device, shares = self.group.device, self.group.size * self.spec.accumulation
+        generator = torch.Generator().manual_seed(_mix(self.seed, step, EVERY_SHARE))
+        drawn = draw(self.objectives, parts, self._first_share, shares, generator).to(device)
+        parts = [part.to(device) for part in parts]
+        with autocast(device, self.spec.precision):
+            whole = survey(
                 self.objectives,
                 parts,
+                drawn,
                 self._first_share,
                 self.distillation(step),
-                generator,
                 lambda share: self._reseed(step, share),
             )
+        losses: list[dict[str, Tensor]] = []
+        for number, (part, draws) in enumerate(zip(parts, drawn.draws, strict=True)):
+            share = self._first_share + number
+            self._reseed(step, share)
+            losses.append(self._backward(part, draws, number, step, Share(whole, share)))
+        return losses
 
-    def _backward(self, part: Batch, number: int, step: int, whole: Whole | None) -> dict[str, Tensor]:
+    def _backward(
+        self, part: Batch, draws: Draws, number: int, step: int, share: Share | None = None
+    ) -> dict[str, Tensor]:
         """Add the gradient of micro-batch `number`; its losses, detached. The last one averages over workers."""
-        share = self._first_share + number
-        self._reseed(step, share)
         last = number == self.spec.accumulation - 1
         ddp = self._wrapped if isinstance(self._wrapped, nn.parallel.DistributedDataParallel) else None
         with nullcontext() if ddp is None or last else ddp.no_sync():
             with autocast(self.group.device, self.spec.precision):
                 losses: dict[str, Tensor] = self._wrapped(
-                    part,
-                    self.distillation(step),
-                    share=None if whole is None else Share(whole, share),
-                    first=number == 0,
+                    part, self.distillation(step), draws, share=share, first=number == 0
                 )
             (losses["total"] / self.spec.accumulation).backward()
         return {name: loss.detach() for name, loss in losses.items()}

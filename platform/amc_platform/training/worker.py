@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -21,6 +21,15 @@ from amc_models.errors import InputError
 from amc_platform.spec import ClusterSpec
 from amc_platform.training.elastic import Growth, wait_for_room
 from amc_platform.training.lane import Lane
+from amc_platform.training.pool import (
+    check_room,
+    described,
+    nodes_free,
+    nodes_there,
+    resources_of_worker,
+    room,
+    wanted,
+)
 
 _ON_ONE_MACHINE = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
@@ -39,6 +48,7 @@ def work(lane: Lane, cluster: ClusterSpec) -> None:
     failed more often than `cluster.max_failures` allows. A loss that diverges ends its trial only.
     """
     if cluster.least == cluster.most:
+        _tell_if_full(cluster, lane.report)
         _group(lane, cluster, cluster.most, cluster.max_failures)
         return
     fits = partial(_fits, cluster)
@@ -59,17 +69,40 @@ def work(lane: Lane, cluster: ClusterSpec) -> None:
 
 
 def _group(lane: Lane, cluster: ClusterSpec, size: int, max_failures: int) -> None:
+    try:
+        fit(_worker, {"lane": lane}, cluster, size, max_failures=max_failures)
+    except Exception as error:
+        if lane.hang.exists():
+            raise RuntimeError(lane.hang.read_text(encoding="utf-8")) from error
+        raise
+    finally:
+        if lane.fault:
+            raise InputError(lane.fault)
+
+
+def fit(
+    function: Callable[[dict[str, Any]], None],
+    config: dict[str, Any],
+    cluster: ClusterSpec,
+    size: int,
+    *,
+    max_failures: int,
+) -> None:
+    """Run `function(config)` in `size` workers, placed as `cluster` says; blocks until they are done."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
     with tempfile.TemporaryDirectory(prefix="amc-ray-train-") as storage:
-        trainer = TorchTrainer(
-            _worker,
-            train_loop_config={"lane": lane},
+        TorchTrainer(
+            function,
+            train_loop_config=config,
             scaling_config=ScalingConfig(
                 num_workers=size,
                 use_gpu=cluster.gpus_per_worker > 0,
-                resources_per_worker=_resources_of_worker(cluster),
+                resources_per_worker=resources_of_worker(cluster),
+                accelerator_type=cluster.accelerator_type,
+                label_selector=cluster.labels or None,
+                placement_strategy=cluster.placement.upper(),
             ),
             # A fresh name: under an old one Ray would resume from its own snapshot and skip the loop.
             run_config=RunConfig(
@@ -80,16 +113,7 @@ def _group(lane: Lane, cluster: ClusterSpec, size: int, max_failures: int) -> No
                     controller_failure_limit=-1 if cluster.least == cluster.most else 0,
                 ),
             ),
-        )
-        try:
-            trainer.fit()
-        except Exception as error:
-            if lane.hang.exists():
-                raise RuntimeError(lane.hang.read_text(encoding="utf-8")) from error
-            raise
-        finally:
-            if lane.fault:
-                raise InputError(lane.fault)
+        ).fit()
 
 
 def _is_failure(error: Exception) -> bool:
@@ -150,10 +174,11 @@ def _silent(_: str) -> None:
 
 
 @contextmanager
-def ray_session(cluster: ClusterSpec) -> Iterator[None]:
+def ray_session(cluster: ClusterSpec, tell: Callable[[str], None] = lambda line: None) -> Iterator[None]:
     """A Ray to work in: the one at `cluster.address`, one that this process already joined, or a new local one.
 
-    Raises InputError where there is none at the address, or it can never hold one trial.
+    Raises InputError where there is none at the address, or where it has no nodes for one group, after `cluster.wait`;
+    `tell` hears that they are waited for.
     """
     # An editable install or a plain checkout is imported as it is; Ray would else copy the working directory around.
     os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "0")
@@ -163,7 +188,7 @@ def ray_session(cluster: ClusterSpec) -> Iterator[None]:
     import ray
 
     if ray.is_initialized():
-        _check_resources(cluster)
+        check_room(cluster, tell)
         yield
         return
     on_sigterm = signal.getsignal(signal.SIGTERM)
@@ -183,7 +208,7 @@ def ray_session(cluster: ClusterSpec) -> Iterator[None]:
         # Ray takes the signal for itself, and would leave at once.
         signal.signal(signal.SIGTERM, on_sigterm)
     try:
-        _check_resources(cluster)
+        check_room(cluster, tell)
         yield
     finally:
         ray.shutdown()
@@ -203,61 +228,29 @@ def vital_addresses() -> dict[str, tuple[str, int]]:
 
 
 def groups_that_fit(cluster: ClusterSpec) -> int:
-    """How many worker groups the whole cluster holds at a time."""
-    import ray
-
-    there = ray.cluster_resources()
-    return int(min(there.get(name, 0) // amount for name, amount in _resources(cluster).items()))
+    """How many worker groups, as small as they may be, the whole cluster holds at a time."""
+    return room(nodes_there(), cluster) // cluster.least
 
 
 def room_for_another(cluster: ClusterSpec) -> bool:
-    """Whether a worker group could start just now: others may use the cluster too."""
-    import ray
-
-    free = ray.available_resources()
-    return all(free.get(name, 0) >= amount for name, amount in _resources(cluster).items())
-
-
-def _resources_of_worker(cluster: ClusterSpec) -> dict[str, float]:
-    gpus = {"GPU": float(cluster.gpus_per_worker)} if cluster.gpus_per_worker else {}
-    return {"CPU": cluster.cpus_per_worker, **gpus}
+    """Whether a worker group could start just now."""
+    return _fits(cluster, cluster.least)
 
 
 def _fits(cluster: ClusterSpec, workers: int) -> bool:
-    """Whether `workers` more could be placed, as far as the sum of what is free tells."""
-    import ray
-
-    free = ray.available_resources()
-    return all(
-        free.get(name, 0) >= workers * amount for name, amount in _resources_of_worker(cluster).items()
-    )
+    """Whether `workers` more could be placed just now."""
+    return room(nodes_free(), cluster) >= workers
 
 
-def _resources(cluster: ClusterSpec) -> dict[str, float]:
-    """Of a whole group, as small as it may be. Ray Train's controller takes none, Tune's trials take none of these."""
-    return {name: cluster.least * amount for name, amount in _resources_of_worker(cluster).items()}
+def _tell_if_full(cluster: ClusterSpec, tell: Callable[[str], None]) -> None:
+    """Ray places workers when there is room; until then, people should know what is waited for."""
+    for look_s in (0.5, 0.5, 1.0, 0.0):
+        if _fits(cluster, cluster.least):
+            return
+        time.sleep(look_s)
+    tell(f"waiting for room for {wanted(cluster)}; free is {described(nodes_free())}")
 
 
 def _local_cpus(cluster: ClusterSpec) -> int:
     """A local Ray offers at least what was asked for: on a small machine workers then share cores."""
     return max(os.cpu_count() or 1, round(cluster.most * cluster.cpus_per_worker + 0.5))
-
-
-def _check_resources(cluster: ClusterSpec, wait_s: float = 10.0) -> None:
-    """Refuse at once what the cluster can never place."""
-    import ray
-
-    wanted = _resources(cluster)
-    deadline = time.monotonic() + wait_s
-    while True:
-        there = ray.cluster_resources()
-        lacking = [name for name, amount in wanted.items() if amount > there.get(name, 0)]
-        if not lacking:
-            return
-        if time.monotonic() > deadline:
-            name = lacking[0]
-            raise InputError(
-                f"cluster: {cluster.least} workers need {wanted[name]:g} {name}, the Ray cluster has "
-                f"{there.get(name, 0):g}; lower cluster.workers or join more nodes"
-            )
-        time.sleep(0.5)
