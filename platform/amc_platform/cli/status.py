@@ -1,36 +1,49 @@
 """`amc status`: what runs and how far it is."""
 
+import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from amc_platform.cli.console import print_json, print_table, say
+from amc_platform.cli.jobs import described, job_json
 from amc_platform.cli.plan import JsonOption
 
 if TYPE_CHECKING:
+    from amc_platform.jobs.launcher import JobState
+    from amc_platform.jobs.record import Job
     from amc_platform.search.status import TrialState
 
 
 def status(
     place: Annotated[
-        Path, typer.Argument(metavar="[OUTPUT|SPEC]", help="Folder of results, or an experiment file.")
-    ] = Path("runs"),
+        str,
+        typer.Argument(metavar="[OUTPUT|SPEC|JOB]", help="Folder of results, experiment file, or job."),
+    ] = "runs",
     everything: Annotated[
         bool, typer.Option("--all", help="List trials that ended, and new ones, too.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Print, for each experiment, how many trials are done, and of the others how far they are."""
+    """Print, for each experiment, how many trials are done, and of the others how far they are.
+
+    Of a job, also how it stands where it was sent to. Its trials are told of where their folders are seen from here.
+    """
     from amc_platform.search.status import summary
 
-    found = _states(place)
+    job = _job(place)
+    state = _state(job) if job else None
+    found = _trials_of(job) if job else _states(Path(place))
     if as_json:
-        print_json(
-            {"place": str(place), "experiments": summary(found), "trials": [asdict(one) for one in found]}
-        )
+        about: dict[str, Any] = {"place": place}
+        about |= job_json(job, state) if job else {}
+        print_json(about | {"experiments": summary(found), "trials": [asdict(one) for one in found]})
         return
+    if job and state:
+        age = _age(max(0.0, time.time() - job.submitted_at))
+        say(f"{job.name}: {described(state)}; {job.experiment} on {job.to}, submitted {age}")
     for experiment, counts in summary(found).items():
         said = ", ".join(f"{number} {state}" for state, number in counts.items())
         unsent = sum(one.unsent for one in found if one.experiment == experiment)
@@ -44,6 +57,29 @@ def status(
     for one in shown:
         if one.error:
             say(f"{one.trial}: {one.error}")
+
+
+def _job(place: str) -> "Job | None":
+    """The job that `place` names; a folder or a file of that name goes before it."""
+    from amc_platform.jobs.record import RECORD, find_job
+
+    path = Path(place)
+    is_name = not path.exists() and path.suffix not in (".yaml", ".yml") and len(path.parts) == 1
+    return find_job(place) if (is_name and place != "runs") or (path / RECORD).is_file() else None
+
+
+def _state(job: "Job") -> "JobState":
+    from amc_platform.jobs.launcher import launcher_of
+
+    return launcher_of(job.target).state(job)
+
+
+def _trials_of(job: "Job") -> "list[TrialState]":
+    from amc_platform.search.status import states
+
+    if not job.output.is_dir():
+        return []
+    return [one for one in states(job.output) if one.experiment == job.experiment]
 
 
 def _states(place: Path) -> "list[TrialState]":
