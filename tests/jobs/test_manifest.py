@@ -51,9 +51,9 @@ def test_no_container_is_root_or_may_become_it(manifests: list[dict[str, Any]]) 
     assert len(found) == 3
     for pod in found:
         assert pod["securityContext"]["runAsNonRoot"] is True
-        assert pod["securityContext"]["runAsUser"] == 1000
+        assert pod["securityContext"]["runAsUser"] == 10001
         assert pod["restartPolicy"] == "Never"
-        assert pod["automountServiceAccountToken"] is False
+        assert (pod["automountServiceAccountToken"], pod["enableServiceLinks"]) == (False, False)
         for container in [*pod["containers"], *pod.get("initContainers", [])]:
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,

@@ -97,7 +97,8 @@ def _ray_job(job: Job, target: KuberayTarget) -> Manifest:
                 "authOptions": {"mode": "token"},
                 "headGroupSpec": {
                     "serviceType": "ClusterIP",
-                    "rayStartParams": {"num-cpus": "0"},
+                    # The submitter reaches the dashboard from another pod; nothing trains on the head.
+                    "rayStartParams": {"dashboard-host": "0.0.0.0", "num-cpus": "0"},
                     "template": _pod(job, target, "ray-head", target.head),
                 },
                 "workerGroupSpecs": [
@@ -195,6 +196,7 @@ def _pod_spec(target: KuberayTarget) -> Manifest:
     return {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": target.user,

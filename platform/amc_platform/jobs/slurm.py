@@ -27,7 +27,8 @@ _STOPPED = {"CANCELLED", "PREEMPTED"}
 # Not `ray symmetric-run`: it ends with `ray stop`, which ends every Ray of this user on a node, of other jobs too.
 # Each job has its own port, folder and token; the token is read from a file that this user alone can read.
 _CLUSTER = """\
-address=$(hostname --ip-address | awk '{{print $1}}')
+# Of several networks, AMC_HEAD_IP names the fast one.
+address=${{AMC_HEAD_IP:-$(hostname -I | awk '{{print $1}}')}}
 port=$((20000 + SLURM_JOB_ID % 10000))
 (umask 077 && "$python" -c 'import secrets; print(secrets.token_hex(32))' >"$token")
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$token

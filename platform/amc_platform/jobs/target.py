@@ -145,7 +145,7 @@ class KuberayTarget(Target):
     context: Word | None = Field(default=None, description="Context of kubectl; null for the current one.")
     image: Word = Field(description="Container image with the platform's dependencies, by an exact tag.")
     python: AbsoluteThere = Field(description="Interpreter in the image.")
-    user: PositiveInt = Field(default=1000, description="User and group that containers run as; never root.")
+    user: PositiveInt = Field(default=10001, description="User and group that containers run as; never root.")
     head: PodSize = Field(default=PodSize(cpus="4", memory="16Gi"), description="The head's pod.")
     workers: WorkerPods = Field(description="The workers' pods.")
     node_selector: dict[str, str] = Field(default={}, description="Labels that a worker's node must have.")
