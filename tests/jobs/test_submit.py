@@ -183,6 +183,8 @@ def test_the_verbs_answer_in_json_and_refuse_with_2(tmp_path: Path, slurm: Path)
     assert (told["kind"], told["experiment"]) == ("slurm", "test/small")
     status = amc("status", told["job"], "--json")
     assert json.loads(status.stdout)["state"] == "written", status.stderr
+    listed = amc("status", str(tmp_path / "runs"))
+    assert listed.stdout == f"submitted: {told['job']}; `amc status JOB` asks how one stands\n"
     for verb in ("status", "logs", "stop"):
         refused = amc(verb, "amc-nobody-000000")
         assert refused.returncode == 2

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from amc_platform.jobs.launcher import JobState
     from amc_platform.jobs.record import Job
 
+_STOPS_S = 90.0
+"""How long `amc stop` waits for a job that saves where it stands."""
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Name that `amc submit` printed.")]
 
 
@@ -83,9 +86,12 @@ def stop(name: JobArgument, as_json: JsonOption = False) -> None:
     before = launcher.state(job)
     if before.state == "written":
         raise InputError(f"{job.name}: was only written and never sent from here; there is nothing to stop")
+    after = before
     if not before.ended:
         launcher.stop(job)
-    after = launcher.state(job)
+        deadline = time.monotonic() + _STOPS_S
+        while not (after := launcher.state(job)).ended and time.monotonic() < deadline:
+            time.sleep(1.0)
     if as_json:
         print_json(job_json(job, after))
     else:

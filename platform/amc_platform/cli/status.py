@@ -35,10 +35,10 @@ def status(
 
     job = _job(place)
     state = _state(job) if job else None
-    found = _trials_of(job) if job else _states(Path(place))
+    jobs = [] if job else _jobs_in(Path(place))
+    found = _trials_of(job) if job else _states(Path(place), needed=not jobs)
     if as_json:
-        about: dict[str, Any] = {"place": place}
-        about |= job_json(job, state) if job else {}
+        about: dict[str, Any] = {"place": place} | (job_json(job, state) if job else {"jobs": jobs})
         print_json(about | {"experiments": summary(found), "trials": [asdict(one) for one in found]})
         return
     if job and state:
@@ -49,6 +49,8 @@ def status(
         unsent = sum(one.unsent for one in found if one.experiment == experiment)
         later = f"; {unsent} not wholly sent, which `amc track replay` does" if unsent else ""
         say(f"{experiment}: {said}{later}")
+    if jobs:
+        say(f"submitted: {', '.join(jobs)}; `amc status JOB` asks how one stands")
     shown = [one for one in found if everything or one.state not in ("done", "stopped", "new")]
     if shown:
         print_table(
@@ -82,7 +84,14 @@ def _trials_of(job: "Job") -> "list[TrialState]":
     return [one for one in states(job.output) if one.experiment == job.experiment]
 
 
-def _states(place: Path) -> "list[TrialState]":
+def _jobs_in(place: Path) -> list[str]:
+    """Names of the jobs that were submitted from a folder of results."""
+    from amc_platform.jobs.record import FOLDER, RECORD
+
+    return sorted(path.parent.name for path in (place / FOLDER).glob(f"*/{RECORD}"))
+
+
+def _states(place: Path, *, needed: bool) -> "list[TrialState]":
     from amc_models.errors import InputError
     from amc_platform.search.status import states, states_of
 
@@ -90,7 +99,8 @@ def _states(place: Path) -> "list[TrialState]":
         from amc_platform.search.plan import make_plan
 
         return states_of(make_plan(place))
-    if not (found := states(place)):
+    found = states(place)
+    if needed and not found:
         raise InputError(
             f"{place}: no experiment was run there; name the folder `output` of a spec, or the spec"
         )

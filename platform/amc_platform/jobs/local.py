@@ -81,7 +81,8 @@ class LocalLauncher:
         deadline = time.monotonic() + _GRACE_S
         while self.state(job).state == "running":
             if time.monotonic() > deadline:
-                os.killpg(handle["pid"], signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.killpg(handle["pid"], signal.SIGKILL)
             time.sleep(0.2)
 
 

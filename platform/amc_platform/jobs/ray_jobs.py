@@ -72,7 +72,8 @@ class RayLauncher:
         """As the cluster says."""
         info = self._ask(lambda client: client.get_job_info(job.name))
         ended = info.status in ("FAILED", "STOPPED")
-        return JobState(_STATES[info.status], (info.message or "") if ended else "")
+        # The first line: the end of the log follows.
+        return JobState(_STATES[info.status], (info.message or "").partition("\n")[0] if ended else "")
 
     def log(self, job: Job, *, follow: bool) -> Iterator[str]:
         """The driver's output."""

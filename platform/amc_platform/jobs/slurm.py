@@ -95,6 +95,8 @@ class SlurmLauncher:
             return JobState("stopped", f"{said[0]}, job {number}")
         if said:
             return JobState("failed", f"{said[0]}, job {number}; see `amc logs {job.name}`")
+        if (job.folder / STOP).exists():
+            return JobState("stopped", f"taken out of the queue, job {number}")
         return JobState("lost", f"Slurm knows no job {number}")
 
     def log(self, job: Job, *, follow: bool) -> Iterator[str]:
