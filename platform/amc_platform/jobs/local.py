@@ -51,7 +51,7 @@ class LocalLauncher:
                 start_new_session=True,
                 env=environment,
             )
-        job.remember(pid=process.pid, started=_started(process.pid) or 0, host=platform.node())
+        job.remember(pid=process.pid, started=started(process.pid) or 0, host=platform.node())
         return f"started as process {process.pid}"
 
     def state(self, job: Job) -> JobState:
@@ -63,7 +63,7 @@ class LocalLauncher:
             return ending(job) or JobState(
                 "running", f"as far as can be seen from here; ask on {handle['host']}"
             )
-        if _started(handle["pid"]) == handle["started"]:
+        if started(handle["pid"]) == handle["started"]:
             return JobState("running", f"process {handle['pid']}")
         return ending(job) or JobState("lost", "it was killed, or the machine started anew; submit it again")
 
@@ -86,7 +86,7 @@ class LocalLauncher:
             time.sleep(0.2)
 
 
-def _started(pid: int) -> int | None:
+def started(pid: int) -> int | None:
     """When the process began, in ticks since the machine did; None where there is none, or it has ended."""
     try:
         # The name of the command, in parentheses, may hold anything.

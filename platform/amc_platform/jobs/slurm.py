@@ -32,17 +32,20 @@ address=${{AMC_HEAD_IP:-$(hostname -I | awk '{{print $1}}')}}
 port=$((20000 + SLURM_JOB_ID % 10000))
 (umask 077 && "$python" -c 'import secrets; print(secrets.token_hex(32))' >"$token")
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$token
+ulimit -n "$(ulimit -Hn)"
 ray=("$python" -m ray.scripts.scripts start --block --disable-usage-stats {sizes})
 "${{ray[@]}}" --head --node-ip-address="$address" --port="$port" --temp-dir="$scratch" \\
     --include-dashboard=false >ray-head.txt 2>&1 &
-pids+=($!)
-{workers}export RAY_ADDRESS=$address:$port
-attend "$python" -m amc_platform.jobs.nodes {nodes}
-"""
+head=$!
+pids+=("$head")
+export RAY_ADDRESS=$address:$port
+attend "$python" -m amc_platform.jobs.nodes 1 "$head"
+{workers}"""
 _WORKERS = """\
 srun --nodes={others} --ntasks={others} --ntasks-per-node=1 --exclude="$SLURMD_NODENAME" --kill-on-bad-exit=0 \\
-    "${{ray[@]}}" --address="$address:$port" >ray-workers.txt 2>&1 &
+    "${{ray[@]}}" --address="$RAY_ADDRESS" >ray-workers.txt 2>&1 &
 pids+=($!)
+attend "$python" -m amc_platform.jobs.nodes {nodes} "$head"
 """
 _NAMES = "pids=()\nscratch=/tmp/amc-$SLURM_JOB_ID\ntoken=$PWD/token.$SLURM_JOB_ID"
 _END_CLUSTER = '''\
@@ -137,8 +140,7 @@ def render(job: Job, target: SlurmTarget) -> str:
     others = target.nodes - 1
     cluster = _CLUSTER.format(
         sizes=f"--num-cpus={target.cpus_per_node} --num-gpus={target.gpus_per_node}",
-        workers=_WORKERS.format(others=others) if others else "",
-        nodes=target.nodes,
+        workers=_WORKERS.format(others=others, nodes=target.nodes) if others else "",
     )
     start = opening(
         job,
