@@ -19,6 +19,7 @@ from amc_platform.cli import (
     evaluate,
     explain,
     export,
+    jobs,
     plan,
     prepare,
     run,
@@ -46,7 +47,10 @@ app.command("explain")(explain.explain)
 app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
 app.command("report")(run.report)
+app.command("submit")(jobs.submit)
 app.command("status")(status.status)
+app.command("logs")(jobs.logs)
+app.command("stop")(jobs.stop)
 app.add_typer(track.app, name="track")
 app.add_typer(bench.app, name="bench")
 app.command("chaos")(chaos.chaos)

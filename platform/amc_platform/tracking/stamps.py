@@ -1,5 +1,6 @@
 """What a run was made with: code, versions, machine."""
 
+import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -7,6 +8,13 @@ from pathlib import Path
 
 _DISTRIBUTIONS = ("amc-platform", "torch", "torchvision", "ray", "timm", "transformers", "mlflow", "pyarrow")
 _UNKNOWN = "unknown"
+# What `amc submit` knew of the checkout: a job's code comes as a wheel, without git.
+_SENT = {
+    "job": "AMC_JOB",
+    "git.sha": "AMC_GIT_SHA",
+    "git.dirty": "AMC_GIT_DIRTY",
+    "git.diff": "AMC_GIT_DIFF",
+}
 
 
 def stamps(folder: str | Path | None = None) -> dict[str, str]:
@@ -14,7 +22,8 @@ def stamps(folder: str | Path | None = None) -> dict[str, str]:
 
     `folder` is where the git repository is looked for (None: that of the platform's own code).
     `git.sha` and `git.dirty` are "unknown" without git, a repository or a commit; a file that git neither
-    tracks nor ignores counts as dirty.
+    tracks nor ignores counts as dirty. In a job of `amc submit` they are those of the checkout it was sent from, with
+    `job`, its name, and for a checkout with changes `git.diff`, their hash.
     """
     where = Path(folder) if folder else Path(__file__).parent
     sha = _git(where, "rev-parse", "--verify", "HEAD")
@@ -26,6 +35,7 @@ def stamps(folder: str | Path | None = None) -> dict[str, str]:
         "platform": platform.platform(),
         "versions.python": platform.python_version(),
         **{f"versions.{name}": _version(name) for name in _DISTRIBUTIONS},
+        **({} if folder else {tag: os.environ[name] for tag, name in _SENT.items() if name in os.environ}),
     }
 
 
