@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 METRIC = "val/scenes/pointing"
-STEPS = 150
+STEPS = 100
 
 
 @pytest.fixture(scope="module", autouse=True)
