@@ -60,6 +60,8 @@ def head(folder: Path) -> Iterator[Head]:
     scratch = Path(f"/tmp/amc-head-{port}")
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={port}"]
     options = ["--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"]
+    # Another Ray on this machine has the usual ports.
+    options += [f"--ray-client-server-port={free_port()}", f"--dashboard-agent-listen-port={free_port()}"]
     sizes = ["--num-cpus=2", f"--temp-dir={scratch}", "--disable-usage-stats"]
     environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token_file)}
     environment.pop("PYTHONPATH", None)

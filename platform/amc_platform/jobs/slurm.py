@@ -25,17 +25,17 @@ _WAITING = {
 _STOPPED = {"CANCELLED", "PREEMPTED"}
 
 # Not `ray symmetric-run`: it ends with `ray stop`, which ends every Ray of this user on a node, of other jobs too.
-# Each job has its own port, folder and token; the token is read from a file that this user alone can read.
+# Each job has its own ports, folder and token; the token is read from a file that this user alone can read.
 _CLUSTER = """\
 # Of several networks, AMC_HEAD_IP names the fast one.
 address=${{AMC_HEAD_IP:-$(hostname -I | awk '{{print $1}}')}}
-port=$((20000 + SLURM_JOB_ID % 10000))
+port=$((20000 + SLURM_JOB_ID % 5000 * 2))
 (umask 077 && "$python" -c 'import secrets; print(secrets.token_hex(32))' >"$token")
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$token
 ulimit -n "$(ulimit -Hn)"
 ray=("$python" -m ray.scripts.scripts start --block --disable-usage-stats {sizes})
 "${{ray[@]}}" --head --node-ip-address="$address" --port="$port" --temp-dir="$scratch" \\
-    --include-dashboard=false >ray-head.txt 2>&1 &
+    --ray-client-server-port=$((port + 1)) --include-dashboard=false >ray-head.txt 2>&1 &
 head=$!
 pids+=("$head")
 export RAY_ADDRESS=$address:$port
