@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "amc-ledger"
+_STATUS = {"claiming": "SCHEDULED", "running": "RUNNING", "done": "FINISHED", "failed": "FAILED"}
 _IDENTITY, _PLACE, _RECORD = "amc.ledger", "amc.place", "amc.record"
 _PAGE = 1000
 _FEW = 3
@@ -175,6 +176,8 @@ class MlflowRecords:
         from mlflow.entities import RunTag
 
         client.log_batch(self._runs[key], tags=[RunTag(name, value) for name, value in tags.items()])
+        # For people who look at the ledger in MLflow's pages: nothing of ours reads it.
+        client.update_run(self._runs[key], status=_STATUS.get(record.state, "KILLED"))
 
     def fetch(self, run_id: str, artifacts: str, to: Path) -> Path:
         """Download."""
