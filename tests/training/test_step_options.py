@@ -65,7 +65,7 @@ def test_a_step_leaves_the_process_as_it_was() -> None:
 
 @pytest.mark.parametrize(("tf32", "inside"), [(False, "ieee"), (True, "tf32")])
 def test_tf32_is_allowed_or_forbidden_within_a_step_only(tf32: bool, inside: str) -> None:
-    def precisions() -> tuple[str, str]:
+    def precisions() -> tuple[object, object]:
         return torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision  # pyright: ignore[reportAttributeAccessIssue]
 
     fields = {"steps": 1, "lr": 1e-3, "lr_min": 1e-4, "warmup_steps": 1, "tf32": tf32}
@@ -76,7 +76,7 @@ def test_tf32_is_allowed_or_forbidden_within_a_step_only(tf32: bool, inside: str
         WorkerGroup.current(),
         seed=3,
     )
-    seen: list[tuple[str, str]] = []
+    seen: list[tuple[object, object]] = []
     model.itm_head.register_forward_hook(lambda *_: seen.append(precisions()))
     model.itm_head.register_full_backward_hook(lambda *_: seen.append(precisions()))
     before = precisions()
