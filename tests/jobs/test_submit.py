@@ -55,10 +55,9 @@ def cluster() -> Iterator[Cluster]:
         server.shutdown()
 
 
-def target_at(cluster: Cluster, **fields: str) -> RayTarget:
-    return RayTarget(
-        kind="ray", address=f"http://127.0.0.1:{cluster.server_port}", python="/opt/python", **fields
-    )
+def target_at(cluster: Cluster, token_file: str | None = None) -> RayTarget:
+    address = f"http://127.0.0.1:{cluster.server_port}"
+    return RayTarget(kind="ray", address=address, python="/opt/python", token_file=token_file)
 
 
 def test_an_open_cluster_is_refused_unless_told(cluster: Cluster) -> None:
