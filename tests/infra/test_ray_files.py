@@ -107,7 +107,9 @@ def test_what_jobs_are_submitted_with_is_what_the_manifests_make() -> None:
         if target["kind"] != "kuberay":
             continue
         cluster = yaml.safe_load((INFRA / "kuberay" / "raycluster.yaml").read_text(encoding="utf-8"))
-        pod = cluster["spec"]["workerGroupSpecs"][0]["template"]["spec"]
+        group = cluster["spec"]["workerGroupSpecs"][0]
+        assert target["labels"] == group["labels"]
+        pod = group["template"]["spec"]
         (container,) = pod["containers"]
         assert target["image"] == container["image"]
         assert target.get("user") == pod["securityContext"]["runAsUser"]

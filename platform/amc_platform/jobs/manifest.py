@@ -108,6 +108,7 @@ def _ray_job(job: Job, target: KuberayTarget) -> Manifest:
                         "minReplicas": workers.replicas,
                         "maxReplicas": workers.replicas,
                         "rayStartParams": {},
+                        "labels": target.labels,
                         "template": _pod(job, target, "ray-worker", workers, gpus=workers.gpus),
                     }
                 ],

@@ -148,7 +148,12 @@ class KuberayTarget(Target):
     user: PositiveInt = Field(default=10001, description="User and group that containers run as; never root.")
     head: PodSize = Field(default=PodSize(cpus="4", memory="16Gi"), description="The head's pod.")
     workers: WorkerPods = Field(description="The workers' pods.")
-    node_selector: dict[str, str] = Field(default={}, description="Labels that a worker's node must have.")
+    labels: dict[str, str] = Field(
+        default={}, description="Ray's labels of the workers' nodes, which cluster.pool of a spec asks for."
+    )
+    node_selector: dict[str, str] = Field(
+        default={}, description="Kubernetes' labels that a worker's node must have."
+    )
     tolerations: list[dict[str, Any]] = Field(
         default=[], description="Taints that workers tolerate, in Kubernetes' own words."
     )
