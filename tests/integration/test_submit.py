@@ -206,9 +206,8 @@ def test_a_job_on_ray_goes_from_submission_to_its_result(
 
 
 @pytest.fixture(scope="module")
-def long_jobs(folder: Path, ray_target: str, done_on_ray: tuple[dict[str, Any], str]) -> tuple[str, str]:
+def long_jobs(folder: Path, ray_target: str) -> tuple[str, str]:
     """Names of two jobs that train at the same time, on the head and in the background."""
-    assert done_on_ray
     places = {"long": ray_target, "background": target(folder, "local", kind="local")}
     jobs = [submit(folder, experiment(folder, name, **LONG), to)["job"] for name, to in places.items()]
     for name in places:
