@@ -206,7 +206,7 @@ def test_a_job_on_ray_goes_from_submission_to_its_result(
 
 
 @pytest.fixture(scope="module")
-def long_jobs(folder: Path, ray_target: str, done_on_ray: tuple[dict[str, Any], str]) -> tuple[str, str]:
+def long_jobs(folder: Path, ray_target: str) -> tuple[str, str]:
     """Names of two jobs that train at the same time, on the head and in the background."""
     places = {"long": ray_target, "background": target(folder, "local", kind="local")}
     # After the short one: the head has room for one.
