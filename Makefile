@@ -4,7 +4,7 @@ BIN := .venv/bin
 PINS := pyproject.toml infra/constraints.txt infra/install.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format
+.PHONY: help demo test soak check format
 
 help:  ## List what can be made
 	@sed -n 's/^\([a-z]*\):.*  ## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -12,9 +12,12 @@ help:  ## List what can be made
 demo: .venv/.installed  ## Fine-tune with AMC on the embedded scenes, compare, and write a page with heatmaps
 	$(BIN)/amc run experiments/scenes/quickstart.yaml
 
-test: .venv/.installed-dev  ## Run all tests on every core: the quick ones, then those that start Ray, MLflow or a browser
+test: .venv/.installed-dev  ## Run the tests on every core: the quick ones, then those that start Ray, MLflow or a browser
 	$(BIN)/pytest --numprocesses auto --dist loadfile -m "not integration"
-	$(BIN)/pytest --numprocesses 2 --dist loadfile -m integration
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "integration and not soak"
+
+soak: .venv/.installed-dev  ## Run the long tests: nodes lost and gained, a hang, searches that stop trials, two commands at once
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m soak
 
 check: .venv/.installed-dev  ## Lint, format, types and the rules of the house; changes nothing
 	$(BIN)/ruff check .

@@ -22,7 +22,8 @@ def test_a_training_that_was_killed_twice_ends_as_one_left_alone(tmp_path: Path)
         cluster={"workers": 2},
         evaluation={"splits": ["test"]},
     )
-    kinds = ["--of", "worker", "--of", "driver"]
+    # The head, so that the command given again goes on in another cluster; test_run.py kills the command itself.
+    kinds = ["--of", "worker", "--of", "head"]
     done = subprocess.run(
         [AMC, "chaos", str(spec), "--kills", "2", "--seed", "1", *kinds, "--json"],
         cwd=tmp_path,
@@ -33,8 +34,8 @@ def test_a_training_that_was_killed_twice_ends_as_one_left_alone(tmp_path: Path)
     )
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads(done.stdout)
-    assert {kill["victim"] for kill in told["kills"]} == {"worker", "driver"}
-    assert [kill["commands"] for kill in told["kills"] if kill["victim"] == "driver"] == [1]
+    assert {kill["victim"] for kill in told["kills"]} == {"worker", "head"}
+    assert [kill["commands"] for kill in told["kills"] if kill["victim"] == "head"] == [1]
     assert told["same"] is True
     assert told["found"]["weights"] == 0
     # 60 steps of every loss at least; 1 trial.

@@ -20,7 +20,7 @@ from amc_platform.training.distributed import WorkerGroup
 from amc_platform.training.loop import run_trial
 from amc_platform.training.trial import TrialJob
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.soak]
 
 AMC = str(Path(sys.executable).parent / "amc")
 

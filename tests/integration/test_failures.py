@@ -15,7 +15,7 @@ from small_experiment import write_experiment
 
 from amc_platform.search.victims import find
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.soak]
 
 AMC = str(Path(sys.executable).parent / "amc")
 LONG = {"steps": 100_000, "lr": 0.01, "lr_min": 0.001, "warmup_steps": 2, "log_every": 50, "clip_norm": 1.0}

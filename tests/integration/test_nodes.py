@@ -17,7 +17,7 @@ from amc_platform.search.driver import ready_plan
 from amc_platform.search.victims import find
 from amc_platform.training.checkpoint import intact, newest_intact
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.soak]
 
 AMC = str(Path(sys.executable).parent / "amc")
 

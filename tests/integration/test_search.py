@@ -19,6 +19,7 @@ from amc_platform.training.worker import ray_session
 
 pytestmark = [
     pytest.mark.integration,
+    pytest.mark.soak,
     # Ray Data reads its own defaults, which it has deprecated.
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context"),
 ]

@@ -64,7 +64,8 @@ class SlurmLauncher:
 
     def __init__(self, target: SlurmTarget) -> None:
         self._target = target
-        self.forced = ["cluster.address=auto"]
+        # The allocation's nodes, and no others, are the pool.
+        self.forced = ["cluster.address=auto", "cluster.pool=null"]
 
     def check(self, *, insecure: bool) -> None:
         """Without Slurm's commands the script is only written; the job's Ray always asks for a token."""
