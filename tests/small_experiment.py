@@ -4,6 +4,8 @@ from pathlib import Path
 
 import yaml
 
+from amc_platform.files import write_text
+
 SIZES = {
     "preset": "small",
     "vision_width": 16,
@@ -45,5 +47,6 @@ def write_experiment(folder: Path, name: str = "test/small", **sections: object)
         **sections,
     }
     path = folder / "spec.yaml"
-    path.write_text(yaml.safe_dump(spec))
+    # The ranks of a test write the same file at the same time.
+    write_text(path, yaml.safe_dump(spec))
     return path

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from small_experiment import write_experiment
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.soak]
 
 AMC = str(Path(sys.executable).parent / "amc")
 TRAINING = {
@@ -96,7 +96,6 @@ def test_an_interrupted_search_goes_on_and_two_commands_conduct_it_once(tmp_path
     assert len(json.loads(done.stdout)["rows"]) == 4
 
 
-@pytest.mark.soak
 def test_two_commands_at_once_train_each_trial_once(tmp_path: Path) -> None:
     rows = [{"name": f"row {n}", "set": {"objective.amc.delta_1": n / 10}} for n in range(4)]
     spec = write_experiment(
