@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow_servers import DEPLOYMENT, USER, DeployedServer, ObjectStore, PostgreSQL, Server
@@ -66,3 +67,17 @@ def small_disk(sqlite_server: Server) -> Path:
     if not os.path.ismount(sqlite_server.folder):
         pytest.skip("no small disk here: only root may mount one")
     return sqlite_server.folder
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A Ray of several nodes on loopback: so far its head, with one core."""
+    # A node that dies is missed after seconds.
+    monkeypatch.setenv("RAY_health_check_period_ms", "1000")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        yield cluster
+    finally:
+        cluster.shutdown()

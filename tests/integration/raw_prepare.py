@@ -1,13 +1,10 @@
 """Raw files in the layout of Flickr30k Entities, for tests of the whole `amc prepare`."""
 
 import io
-import sys
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-
-AMC = str(Path(sys.executable).parent / "amc")
 
 
 def write_raw(raw: Path, images: int, size: tuple[int, int] = (320, 240)) -> None:

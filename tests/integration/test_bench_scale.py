@@ -2,14 +2,12 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from following import AMC
 
 pytestmark = [pytest.mark.integration, pytest.mark.soak]
-
-AMC = str(Path(sys.executable).parent / "amc")
 
 
 def test_every_group_takes_its_turns(tmp_path: Path) -> None:

@@ -2,15 +2,13 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from following import AMC
 from small_experiment import write_experiment
 
 pytestmark = pytest.mark.integration
-
-AMC = str(Path(sys.executable).parent / "amc")
 
 
 def test_a_training_that_was_killed_twice_ends_as_one_left_alone(tmp_path: Path) -> None:

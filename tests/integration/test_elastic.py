@@ -2,15 +2,13 @@
 
 import json
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from following import AMC, wait_for
 from safetensors.torch import load_file
 from small_experiment import write_experiment
 from torch.multiprocessing.spawn import spawn
@@ -21,28 +19,6 @@ from amc_platform.training.loop import run_trial
 from amc_platform.training.trial import TrialJob
 
 pytestmark = [pytest.mark.integration, pytest.mark.soak]
-
-AMC = str(Path(sys.executable).parent / "amc")
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setenv("RAY_health_check_period_ms", "1000")
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    try:
-        yield cluster
-    finally:
-        cluster.shutdown()
-
-
-def wait_for(happened: Callable[[], object], process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + 150
-    while not happened():
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.05)
 
 
 def train_alone(_: int, job: TrialJob) -> None:

@@ -2,20 +2,18 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from following import AMC
 from PIL import Image
 from pyarrow import parquet
 
 from amc_platform.data.prepare import prepare_scenes
 from amc_platform.data.table import read_rows
 from amc_platform.evaluation.protocol import Protocol
-
-AMC = str(Path(sys.executable).parent / "amc")
 
 
 @pytest.fixture(scope="module")

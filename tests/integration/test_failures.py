@@ -5,28 +5,17 @@ import os
 import re
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from following import AMC, wait_for
 from small_experiment import write_experiment
 
 from amc_platform.search.victims import find
 
 pytestmark = [pytest.mark.integration, pytest.mark.soak]
 
-AMC = str(Path(sys.executable).parent / "amc")
 LONG = {"steps": 100_000, "lr": 0.01, "lr_min": 0.001, "warmup_steps": 2, "log_every": 50, "clip_norm": 1.0}
-
-
-def wait_for(happened: Callable[[], object], process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + 200
-    while not happened():
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.05)
 
 
 def test_a_hanging_rank_is_named_and_a_terminated_command_saves_its_state(tmp_path: Path) -> None:
@@ -41,10 +30,10 @@ def test_a_hanging_rank_is_named_and_a_terminated_command_saves_its_state(tmp_pa
     with log.open("wb") as file:
         driver = subprocess.Popen([AMC, "run", str(spec)], cwd=tmp_path, stdout=file, stderr=file)
     try:
-        wait_for(lambda: "step 50/" in log.read_text(), driver, log)
+        wait_for(lambda: "step 50/" in log.read_text(), driver, log, 200)
         stopped = find(driver.pid, "worker")[1]
         os.kill(stopped, signal.SIGSTOP)
-        wait_for(lambda: "hangs" in log.read_text(), driver, log)
+        wait_for(lambda: "hangs" in log.read_text(), driver, log, 200)
         told = re.search(
             r"no step within 10 s after step (\d+): rank ([01]) \(process (\d+) on", log.read_text()
         )
@@ -52,7 +41,7 @@ def test_a_hanging_rank_is_named_and_a_terminated_command_saves_its_state(tmp_pa
         assert int(told[1]) >= 50
         assert int(told[3]) == stopped
         # Nothing was saved: it starts over.
-        wait_for(lambda: log.read_text().count("step 50/") == 2, driver, log)
+        wait_for(lambda: log.read_text().count("step 50/") == 2, driver, log, 200)
         driver.send_signal(signal.SIGTERM)
         assert driver.wait(60) == 143
     finally:

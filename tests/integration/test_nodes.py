@@ -4,13 +4,11 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from following import AMC, wait_for
 from small_experiment import write_experiment
 
 from amc_platform.search.driver import ready_plan
@@ -19,23 +17,6 @@ from amc_platform.training.checkpoint import intact, newest_intact
 
 pytestmark = [pytest.mark.integration, pytest.mark.soak]
 
-AMC = str(Path(sys.executable).parent / "amc")
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A head and two nodes with room for one worker each."""
-    monkeypatch.setenv("RAY_health_check_period_ms", "1000")
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    try:
-        for _ in range(2):
-            cluster.add_node(num_cpus=1, wait=False)
-        yield cluster
-    finally:
-        cluster.shutdown()
-
 
 def kill(node: Any, *programs: str) -> None:
     for program in programs:
@@ -43,6 +24,9 @@ def kill(node: Any, *programs: str) -> None:
 
 
 def test_a_fixed_group_survives_a_node_and_its_training_the_head(tmp_path: Path, cluster: Any) -> None:
+    # A head and two nodes, with room for one worker each.
+    for _ in range(2):
+        cluster.add_node(num_cpus=1, wait=False)
     spec = write_experiment(
         tmp_path,
         training={"steps": 100_000, "lr": 0.001, "lr_min": 0.0001, "warmup_steps": 2, "log_every": 5}
@@ -57,24 +41,17 @@ def test_a_fixed_group_survives_a_node_and_its_training_the_head(tmp_path: Path,
     with log.open("wb") as file:
         driver = subprocess.Popen(command, cwd=tmp_path, stdout=file, stderr=file)
 
-    def wait_for(happened: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 150
-        while not happened():
-            assert driver.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.02)
-
     def starts() -> list[int]:
         path = job.folder / "status.json"
         return [step for step, _ in json.loads(path.read_text())["world_sizes"]] if path.is_file() else []
 
     try:
-        wait_for(lambda: job.steps_saved)
+        wait_for(lambda: job.steps_saved, driver, log)
         # Of the head and two nodes, any two have a worker.
         trains = [n for n in cluster.worker_nodes if find(n.all_processes["raylet"][0].process.pid, "worker")]
         kill(trains[0], "raylet")
-        wait_for(lambda: len(starts()) == 2)
-        wait_for(lambda: job.steps_saved > starts()[1])
+        wait_for(lambda: len(starts()) == 2, driver, log)
+        wait_for(lambda: job.steps_saved > starts()[1], driver, log)
         kill(cluster.head_node, "gcs_server", "raylet")
         assert driver.wait(60) == 1, log.read_text()
     finally:

@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from raw_prepare import AMC, write_raw
+from following import AMC
+from raw_prepare import write_raw
 
 from amc_platform.data.table import read_rows
 

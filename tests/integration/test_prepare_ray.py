@@ -4,7 +4,8 @@ import json
 import subprocess
 from pathlib import Path
 
-from raw_prepare import AMC, write_raw
+from following import AMC
+from raw_prepare import write_raw
 
 
 def test_ray_makes_the_same_bytes_as_one_process(tmp_path: Path) -> None:

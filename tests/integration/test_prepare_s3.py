@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from raw_prepare import AMC, write_raw
+from following import AMC
+from raw_prepare import write_raw
 
 from amc_models.errors import InputError
 from amc_platform.data.places import Place

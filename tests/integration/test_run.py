@@ -3,12 +3,12 @@
 import json
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from following import AMC
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from small_experiment import write_experiment
@@ -19,7 +19,6 @@ from amc_platform.data.table import read_rows, write_table
 # MLflow's own use of SQLAlchemy, in the client with which the tests look.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 
-AMC = str(Path(sys.executable).parent / "amc")
 TRIALS = [
     {"name": "base", "set": {"training.steps": 0, "training.warmup_steps": 0}},
     {"name": "control", "set": {"objective.amc.variant": "none"}},

@@ -3,17 +3,16 @@
 import json
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from following import AMC
 from small_experiment import write_experiment
 
 pytestmark = [pytest.mark.integration, pytest.mark.soak]
 
-AMC = str(Path(sys.executable).parent / "amc")
 TRAINING = {
     "steps": 200,
     "lr": 0.01,

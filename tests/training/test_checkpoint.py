@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from damage import flipped, torn
 from tiny import tiny_model
 
 from amc_models.albef import Albef
@@ -81,16 +82,6 @@ def test_what_is_written_is_the_state_at_its_step(tmp_path: Path) -> None:
     checkpoints.close()
     load_state(tmp_path / FIRST, model, optimizer, "me")
     assert all(torch.equal(value, wanted[name]) for name, value in model.state_dict().items())
-
-
-def torn(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:5000])
-
-
-def flipped(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
 
 
 def without_facts(path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from damage import flipped, torn
 from safetensors.torch import load_file
 from small_experiment import write_experiment
 
@@ -106,16 +107,6 @@ class Killed(Callback):
     def on_step_end(self, training: Training, step: StepEnd) -> None:
         if step.steps == 7:
             raise RuntimeError("killed")
-
-
-def torn(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:5000])
-
-
-def flipped(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
 
 
 @pytest.mark.parametrize(

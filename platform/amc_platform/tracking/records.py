@@ -130,6 +130,7 @@ class MlflowRecords:
         self._uri = uri
         self._tracker = MlflowTracker(uri, EXPERIMENT, artifacts)
         self._runs: dict[tuple[str, str], str] = {}
+        self._shown: dict[tuple[str, str], str] = {}
 
     def prepare(self) -> None:
         """Import MLflow (seconds)."""
@@ -176,8 +177,11 @@ class MlflowRecords:
         from mlflow.entities import RunTag
 
         client.log_batch(self._runs[key], tags=[RunTag(name, value) for name, value in tags.items()])
-        # For people who look at the ledger in MLflow's pages: nothing of ours reads it.
-        client.update_run(self._runs[key], status=_STATUS.get(record.state, "KILLED"))
+        # For people who look at the ledger in MLflow's pages: nothing of ours reads it. No heartbeat changes it.
+        status = _STATUS.get(record.state, "KILLED")
+        if self._shown.get(key) != status:
+            client.update_run(self._runs[key], status=status)
+            self._shown[key] = status
 
     def fetch(self, run_id: str, artifacts: str, to: Path) -> Path:
         """Download."""

@@ -131,7 +131,7 @@ def ray_workers(folder: Path, size: int) -> Iterator[Group]:
     thread = threading.Thread(target=run, name="ray-workers", daemon=True)
     thread.start()
     try:
-        yield Group(folder, "ray", size, lambda: next(iter(errors), "") if errors else "")
+        yield Group(folder, "ray", size, lambda: next(iter(errors), ""))
     finally:
         write_text(folder / "closed", "")
         thread.join(_LEAVE_S)
