@@ -10,7 +10,7 @@ AMC = str(Path(sys.executable).parent / "amc")
 
 
 def wait_for(
-    happened: Callable[[], object], process: "subprocess.Popen[bytes]", log: Path, limit_s: float = 150
+    happened: Callable[[], object], process: "subprocess.Popen[bytes]", log: Path, limit_s: float = 300
 ) -> None:
     """Until `happened`, while `process` lives; else fails with what it said in `log`."""
     deadline = time.monotonic() + limit_s

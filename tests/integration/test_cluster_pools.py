@@ -7,8 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_experiment import write_experiment
 
 from amc_models.errors import InputError
+from amc_platform.data.prepare import prepare_scenes
+from amc_platform.search.crew import Crew
+from amc_platform.search.dispatch import Dispatcher
+from amc_platform.search.driver import ledger_of
+from amc_platform.search.plan import make_plan
 from amc_platform.spec import ClusterSpec
 from amc_platform.training.worker import fit, ray_session
 
@@ -46,6 +52,23 @@ def test_what_is_not_there_is_refused_at_once_with_what_is(cluster: Any) -> None
     assert "1 node of 2 CPU 0 GPU zone=north" in said
     assert "1 node of 2 CPU 0 GPU A40 pool=a40 zone=south" in said
     assert said.count("\n") == 0
+
+
+def test_a_trial_that_found_no_nodes_is_let_go(cluster: Any, tmp_path: Path) -> None:
+    prepare_scenes(tmp_path / "scenes.parquet", train=6, val=2, test=2, unseen=0, workers=1)
+    nowhere = {"address": cluster.address, "pool": "nowhere"}
+    plan = make_plan(write_experiment(tmp_path, cluster=nowhere, tracking={"kind": "none"}))
+    (job,) = plan.jobs
+    with ledger_of(plan) as ledger, Crew(plan.experiment.cluster, plan.folder, print) as crew:
+        dispatcher = Dispatcher(ledger, crew, plan.settled)
+        dispatcher.want(job)
+        with pytest.raises(InputError, match="has room for 0 of 1 worker"):
+            dispatcher.step()
+        # Else the command would wait half a minute for it to save its state.
+        assert not dispatcher.busy
+        again = ledger.claim(job)
+    assert again is not None
+    again.lock.release()
 
 
 # Ray Data warns of what it sets itself when Ray Train imports it.

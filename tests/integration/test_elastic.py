@@ -57,7 +57,7 @@ def test_a_training_shrinks_and_grows_with_the_cluster(tmp_path: Path, cluster: 
         wait_for(lambda: sizes() == [2, 1], driver, log)
         cluster.add_node(num_cpus=1)
         wait_for(lambda: sizes() == [2, 1, 2], driver, log)
-        assert driver.wait(120) == 0, log.read_text()
+        assert driver.wait(400) == 0, log.read_text()
     finally:
         driver.kill()
         driver.wait()

@@ -43,7 +43,7 @@ def test_a_hanging_rank_is_named_and_a_terminated_command_saves_its_state(tmp_pa
         # Nothing was saved: it starts over.
         wait_for(lambda: log.read_text().count("step 50/") == 2, driver, log, 200)
         driver.send_signal(signal.SIGTERM)
-        assert driver.wait(60) == 143
+        assert driver.wait(120) == 143
     finally:
         driver.kill()
         driver.wait()

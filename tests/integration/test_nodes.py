@@ -53,7 +53,7 @@ def test_a_fixed_group_survives_a_node_and_its_training_the_head(tmp_path: Path,
         wait_for(lambda: len(starts()) == 2, driver, log)
         wait_for(lambda: job.steps_saved > starts()[1], driver, log)
         kill(cluster.head_node, "gcs_server", "raylet")
-        assert driver.wait(60) == 1, log.read_text()
+        assert driver.wait(120) == 1, log.read_text()
     finally:
         driver.kill()
         driver.wait()

@@ -18,12 +18,14 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Plan, train, evaluate, track and report SPEC; what is done already is reused."""
-    from amc_platform.cli.live import live
     from amc_platform.reporting.collect import check_report
-    from amc_platform.search.driver import carry_out, ledger_of, ready_plan, recorded
     from amc_platform.search.plan import make_plan
 
     check_report(make_plan(spec, overrides or []))
+    # A wrong spec is told before seconds of imports.
+    from amc_platform.cli.live import live
+    from amc_platform.search.driver import carry_out, ledger_of, ready_plan, recorded
+
     with progress("images") as report_progress:
         made = ready_plan(spec, overrides or [], fresh=fresh, progress=report_progress)
     with recorded(made) as follower, ledger_of(made) as ledger:

@@ -108,8 +108,13 @@ class Dispatcher:
             return True
         withdraw_order(job)
         write_text(job.folder / "spec.yaml", dump_experiment(job.experiment))
+        try:
+            self.crew.start(job)
+        except BaseException:
+            # No group has it: whoever pauses the others must not wait for this one.
+            self._settle(claim, "")
+            raise
         self.running[job.identity] = claim
-        self.crew.start(job)
         return True
 
     def _settle(self, claim: Claim, error: str) -> None:

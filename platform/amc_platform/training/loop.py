@@ -13,10 +13,10 @@ from amc_platform.tracking.events import Ending
 from amc_platform.tracking.journal import Journal
 from amc_platform.training.callbacks.base import Callback, StepEnd, Training
 from amc_platform.training.callbacks.chosen import callbacks_of
+from amc_platform.training.callbacks.orders import Orders
 from amc_platform.training.checkpoint import Checkpoints, load_state, newest_intact, remove_states, sweep
 from amc_platform.training.distributed import WorkerGroup
 from amc_platform.training.evaluating import Validation, evaluate_split
-from amc_platform.training.orders import Orders
 from amc_platform.training.start import make_loader, mask_token_id, start_model
 from amc_platform.training.step import Stepper
 from amc_platform.training.trial import TrialJob, TrialStatus

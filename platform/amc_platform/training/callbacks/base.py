@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
@@ -17,10 +17,8 @@ from amc_platform.evaluation.hits import Hit
 from amc_platform.storage import Storage
 from amc_platform.tracking.journal import Journal
 from amc_platform.training.distributed import WorkerGroup
+from amc_platform.training.orders import Order
 from amc_platform.training.trial import TrialJob
-
-Order = Literal["stop", "pause"]
-"""Leave for good, or leave so that the same command goes on from here."""
 
 
 @dataclass
