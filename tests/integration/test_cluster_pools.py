@@ -13,7 +13,7 @@ from amc_models.errors import InputError
 from amc_platform.data.prepare import prepare_scenes
 from amc_platform.search.crew import Crew
 from amc_platform.search.dispatch import Dispatcher
-from amc_platform.search.driver import ledger_of
+from amc_platform.search.driver import ledger_of, ready_plan
 from amc_platform.search.plan import make_plan
 from amc_platform.spec import ClusterSpec
 from amc_platform.training.worker import fit, ray_session
@@ -52,6 +52,13 @@ def test_what_is_not_there_is_refused_at_once_with_what_is(cluster: Any) -> None
     assert "1 node of 2 CPU 0 GPU zone=north" in said
     assert "1 node of 2 CPU 0 GPU A40 pool=a40 zone=south" in said
     assert said.count("\n") == 0
+
+
+def test_no_table_is_made_for_nodes_that_are_not_there(cluster: Any, tmp_path: Path) -> None:
+    spec = write_experiment(tmp_path, cluster={"address": cluster.address, "pool": "nowhere"})
+    with pytest.raises(InputError, match="has room for 0 of 1 worker"):
+        ready_plan(spec, (), fresh=False, progress=None)
+    assert [path.name for path in tmp_path.iterdir()] == ["spec.yaml"]
 
 
 def test_a_trial_that_found_no_nodes_is_let_go(cluster: Any, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from small_experiment import write_experiment
 
+from amc_platform.reporting.collect import page_data
 from amc_platform.search.driver import carry_out, ledger_of, ready_plan, recorded
 from amc_platform.search.exchange import Exchange, Said
 from amc_platform.search.ledger import read_mirror
@@ -97,8 +98,16 @@ def test_asha_stops_the_half_that_is_behind(searched: Plan) -> None:
         mirror = read_mirror(job.folder)
         assert mirror is not None
         assert mirror.state == job.state
-    assert [row.name for row in searched.finished.rows] == [f"good {n}" for n in range(1, 5)]
     assert searched.pending == []
+
+
+def test_the_report_names_those_that_were_stopped(searched: Plan) -> None:
+    data = page_data(searched, {})
+    assert [row.name for row in data.rows] == [f"good {n}" for n in range(1, 5)]
+    steps = [TrialStatus.read(row.jobs[0].folder).steps for row in searched.rows[4:]]
+    told = [f"bad {n} (seed 0), stopped after {of_row} steps" for n, of_row in enumerate(steps, start=1)]
+    assert dict(data.facts)["left out"] == f"4 of 8 trials: {'; '.join(told)}"
+    assert page_data(searched.finished, {}) == data
 
 
 def _held_by_workers(resources: Mapping[str, float]) -> dict[str, float]:

@@ -28,13 +28,17 @@ def check_report(plan: Plan) -> None:
 
 
 def page_data(plan: Plan, stamps: dict[str, str]) -> PageData:
-    """The report of a finished plan; `stamps` say what made it.
+    """The report of a plan of which nothing is left to do; `stamps` say what made it.
 
-    Raises InputError where a trial is not done, naming the command that does it.
+    Trials that were stopped early are left out, and named. Raises InputError where a trial is still to be run, naming
+    the command that does it, or where none was trained to its end.
     """
-    unfinished = [job.label for job in plan.jobs if not job.done]
-    if unfinished:
+    to_come = [f"{plan.unproposed} trials still to be proposed"] if plan.unproposed else []
+    if unfinished := [*(job.label for job in plan.pending), *to_come]:
         raise InputError(f"{plan.source}: {', '.join(unfinished)} not done; `amc run {plan.source}` does it")
+    plan = plan.finished
+    if not plan.rows:
+        raise InputError(f"{plan.source}: no trial was trained to its end, so there is nothing to report")
     experiment = plan.experiment
     splits = experiment.evaluation.splits
     rows, contrasts = measure(plan)
@@ -45,6 +49,7 @@ def page_data(plan: Plan, stamps: dict[str, str]) -> PageData:
         "trials": ", ".join(
             f"{name_of(row, plan)}: {' '.join(job.identity for job in row.jobs)}" for row in plan.rows
         ),
+        **({"left out": _left_out(plan)} if plan.left_out else {}),
         "training": _effort(plan),
         **{
             name: stamps[name]
@@ -98,6 +103,13 @@ def _curves(plan: Plan) -> list[Curve]:
         if series:
             curves.append(Curve(title, series))
     return curves
+
+
+def _left_out(plan: Plan) -> str:
+    """`1 of 12 trials: bad 1 (seed 0), stopped after 50 steps`."""
+    jobs = [job for row in plan.left_out for job in row.jobs if not job.done]
+    told = [f"{job.label}, {job.state} after {TrialStatus.read(job.folder).steps} steps" for job in jobs]
+    return f"{len(jobs)} of {len(plan.jobs) + len(jobs)} trials: {'; '.join(told)}"
 
 
 def _effort(plan: Plan) -> str:

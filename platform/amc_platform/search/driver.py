@@ -27,6 +27,7 @@ from amc_platform.tracking.stamps import stamps
 from amc_platform.tracking.stream import TrialRun
 from amc_platform.tracking.tracker import DataInput
 from amc_platform.training.trial import TrialJob
+from amc_platform.training.worker import check_room_early
 
 _TICK_S = 0.1
 _SAID_S = 5.0
@@ -50,13 +51,18 @@ def ledger_of(plan: Plan) -> Iterator[Ledger]:
 
 
 def ready_plan(spec: Path, overrides: Sequence[str], *, fresh: bool, progress: Progress | None) -> Plan:
-    """The plan with its table made and, if `fresh`, without the results of earlier runs."""
+    """The plan with its table made and, if `fresh`, without the results of earlier runs.
+
+    Raises InputError, before a table is made, where the cluster has no nodes for the plan.
+    """
     plan = make_plan(spec, overrides)
     missing = {
         data.table: data.prepare
         for data in (plan.experiment.data, *(job.experiment.data for job in plan.jobs))
         if data.prepare is not None and not is_table(data.table)
     }
+    if missing:
+        check_room_early(plan.experiment.cluster)
     for table, source in missing.items():
         prepare(source, table, progress=progress)
     plan = make_plan(spec, overrides) if missing else plan

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,8 @@ class Plan:
     overrides: tuple[str, ...] = ()
     proposals: Proposals | None = None
     """What a search algorithm has proposed; None where all rows are known from the start."""
+    left_out: tuple[Row, ...] = ()
+    """Rows of the experiment that a report does not tell of, since they were not trained to their end."""
 
     @property
     def jobs(self) -> list[TrialJob]:
@@ -77,8 +80,10 @@ class Plan:
     @property
     def finished(self) -> "Plan":
         """The rows all of whose jobs are done: what a report can tell of."""
-        rows = tuple(row for row in self.rows if all(job.done for job in row.jobs))
-        return replace(self, rows=rows)
+        done = [all(job.done for job in row.jobs) for row in self.rows]
+        rows = tuple(compress(self.rows, done))
+        others = tuple(row for row, is_done in zip(self.rows, done, strict=True) if not is_done)
+        return replace(self, rows=rows, left_out=self.left_out + others, proposals=None)
 
     @property
     def folder(self) -> Path:

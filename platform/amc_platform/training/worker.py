@@ -214,6 +214,18 @@ def ray_session(cluster: ClusterSpec, tell: Callable[[str], None] = lambda line:
         ray.shutdown()
 
 
+def check_room_early(cluster: ClusterSpec) -> None:
+    """Refuse what the cluster has no nodes for before anything is prepared for it. Raises InputError.
+
+    Nothing to look at where Ray is started with the command, which offers the cores that are asked for, or where nodes
+    may be waited for.
+    """
+    more_than_cores = cluster.gpus_per_worker or cluster.accelerator_type or cluster.labels
+    if cluster.wait is False and (cluster.address is not None or more_than_cores):
+        with ray_session(cluster):
+            pass
+
+
 def vital_addresses() -> dict[str, tuple[str, int]]:
     """Where the head of the cluster and this node's raylet listen: without either this process can do nothing."""
     import ray
