@@ -1,6 +1,6 @@
 """The losses of 30 steps of the small network, recorded: no later change may move a number unseen.
 
-`python tests/training/test_golden_losses.py` records them anew, for a change that is meant to move them.
+`PYTHONPATH=tests python tests/training/test_golden_losses.py` records them anew, for a change that is to move them.
 """
 
 import json
