@@ -5,12 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 
 def bench_data(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).parent / "amc"), "bench", "data", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
+@pytest.mark.soak
 def test_it_compares_times_and_trains() -> None:
     result = bench_data("--scenes", "--images", "70", "--steps", "3", "--phrases", "3", "--json")
     assert result.returncode == 0, result.stderr

@@ -144,6 +144,7 @@ def test_the_dashboard_refuses_a_stranger(known: dict[str, Any], path: str) -> N
         assert caught.value.code in {401, 403}
 
 
+@pytest.mark.soak
 def test_a_strangers_job_and_driver_are_refused(known: dict[str, Any], tmp_path: Path) -> None:
     attempts = {
         "job": f"from ray.job_submission import JobSubmissionClient as C; "

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from amc_models.config import AlbefConfig
@@ -30,6 +31,7 @@ def write_random(path: Path, keys: list[dict[str, Any]]) -> None:
     torch.save({"model": state, "epoch": 30}, path)
 
 
+@pytest.mark.soak
 def test_844_keys_there_and_back_without_loss(shared_dir: Path, tmp_path: Path) -> None:
     keys = json.loads((shared_dir / "golden" / "albef_full_keys.json").read_text())["keys"]
     write_random(tmp_path / "ALBEF.pth", keys)

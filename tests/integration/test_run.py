@@ -153,6 +153,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
         assert not list(tmp_path.glob("runs/**/model.safetensors"))
 
 
+@pytest.mark.soak
 def test_an_unreadable_image_ends_all_workers_with_one_line(tmp_path: Path) -> None:
     table = tmp_path / "scenes.parquet"
     prepare_scenes(table, train=24, val=6, test=8, unseen=0, workers=1)
