@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from following import AMC
+from following import AMC, wait_for
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from small_experiment import write_experiment
@@ -52,12 +52,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess
     with (folder / "first.log").open("w") as log:
         driver = subprocess.Popen([AMC, "run", str(spec)], cwd=folder, stdout=log, stderr=log)
         try:
-            deadline = time.monotonic() + 400
-            while not list((folder / "runs" / "trials").glob("*/checkpoints/step-*.pt")):
-                assert driver.poll() is None, (folder / "first.log").read_text()
-                assert time.monotonic() < deadline, (folder / "first.log").read_text()
-                time.sleep(0.02)
-            partial = len(list((folder / "runs" / "trials").glob("*/checkpoints/step-*.pt")))
+            trials = folder / "runs" / "trials"
+            wait_for(lambda: list(trials.glob("*/checkpoints/step-*.pt")), driver, folder / "first.log", 400)
+            partial = len(list(trials.glob("*/checkpoints/step-*.pt")))
         finally:
             driver.send_signal(signal.SIGKILL)
             driver.wait()

@@ -3,12 +3,11 @@
 import json
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from following import AMC
+from following import AMC, wait_for
 from small_experiment import write_experiment
 
 pytestmark = [pytest.mark.integration, pytest.mark.soak]
@@ -23,9 +22,9 @@ TRAINING = {
 }
 
 
-def begun(spec: Path, name: str) -> subprocess.Popen[str]:
+def begun(spec: Path, name: str) -> subprocess.Popen[bytes]:
     with (spec.parent / name).open("w") as log:
-        return subprocess.Popen([AMC, "run", str(spec)], cwd=spec.parent, stdout=log, stderr=log, text=True)
+        return subprocess.Popen([AMC, "run", str(spec)], cwd=spec.parent, stdout=log, stderr=log)
 
 
 def said(spec: Path, name: str) -> str:
@@ -61,11 +60,12 @@ def test_an_interrupted_search_goes_on_and_two_commands_conduct_it_once(tmp_path
         search=search,
     )
     first = begun(spec, "first.log")
-    deadline = time.monotonic() + 240
-    while sorted(record["state"] for record in records(spec)) != ["done", "running"]:
-        assert first.poll() is None, said(spec, "first.log")
-        assert time.monotonic() < deadline, said(spec, "first.log")
-        time.sleep(0.02)
+    wait_for(
+        lambda: sorted(record["state"] for record in records(spec)) == ["done", "running"],
+        first,
+        tmp_path / "first.log",
+        240,
+    )
     first.send_signal(signal.SIGINT)
     assert first.wait(60) == 130, said(spec, "first.log")
     assert said(spec, "first.log").splitlines()[-1] == "amc: interrupted"

@@ -1,11 +1,11 @@
 """A worker whose memory does not suffice, as its process goes through it: once, and once more."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from extra_callback import run_trial_with
 from small_experiment import write_experiment
 
 from amc_models.errors import InputError
@@ -43,22 +43,12 @@ def given(lane: Lane, folder: Path, *overrides: str) -> TrialJob:
     return job
 
 
-def limited(monkeypatch: pytest.MonkeyPatch, limit: Limit) -> None:
-    """Start workers with a callback more."""
-    real = loop.run_trial
-
-    def run_trial(job: TrialJob, group: object, report: object, extra: Sequence[Callback] = ()) -> None:
-        real(job, group, report, [*extra, limit])  # type: ignore[arg-type]
-
-    monkeypatch.setattr(loop, "run_trial", run_trial)
-
-
 @pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError])
 def test_once_it_goes_on_with_half_the_micro_batch(
     tmp_path: Path, lane: Lane, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
     job = given(lane, tmp_path)
-    limited(monkeypatch, Limit(6, error))
+    monkeypatch.setattr(loop, "run_trial", run_trial_with(Limit(6, error)))
     with pytest.raises(error):
         worker._worker({"lane": lane})
     lane.close()
@@ -75,7 +65,7 @@ def test_once_it_goes_on_with_half_the_micro_batch(
 
 def test_twice_is_the_user_s_to_mend(tmp_path: Path, lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
     given(lane, tmp_path)
-    limited(monkeypatch, Limit(3, MemoryError))
+    monkeypatch.setattr(loop, "run_trial", run_trial_with(Limit(3, MemoryError)))
     for _ in range(2):
         with pytest.raises(MemoryError):
             worker._worker({"lane": lane})
@@ -88,7 +78,7 @@ def test_what_cannot_be_cut_finer_is_said_at_once(
     tmp_path: Path, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given(lane, tmp_path, "training.accumulation=2")
-    limited(monkeypatch, Limit(3, MemoryError))
+    monkeypatch.setattr(loop, "run_trial", run_trial_with(Limit(3, MemoryError)))
     with pytest.raises(MemoryError):
         worker._worker({"lane": lane})
     with pytest.raises(InputError, match="6 images make no 4 shares"):
