@@ -8,7 +8,7 @@ import pytest
 from following import AMC
 from small_experiment import write_experiment
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.soak]
 
 
 def test_a_training_that_was_killed_twice_ends_as_one_left_alone(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_a_training_that_was_killed_twice_ends_as_one_left_alone(tmp_path: Path)
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
