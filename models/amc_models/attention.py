@@ -67,7 +67,7 @@ class SelfOrCrossAttention(nn.Module):
     def forward(
         self,
         hidden: Float[Tensor, "pairs queries width"],
-        source: KeysValues,
+        source: KeysValues | list[KeysValues],
         mask: Bool[Tensor, "pairs keys"] | None,
         *,
         lean: bool,
@@ -76,11 +76,21 @@ class SelfOrCrossAttention(nn.Module):
         """Attend; `lean` attention has no second derivative, and a `tap` needs the probabilities.
 
         With fewer sequences in `source` than pairs, each of its sequences serves pairs / sequences consecutive pairs;
-        their queries are laid behind each other. A tap still sees `pairs heads queries tokens`.
+        their queries are laid behind each other. A tap still sees `pairs heads queries tokens`. With a list, the pairs
+        are as many equal groups, one behind the other, each with a source of its own and no mask.
         """
-        pairs = len(hidden)
+        query = self.query(hidden)
+        if not isinstance(source, list):
+            return self._attend(query, source, mask, lean, tap)
+        groups = zip(query.chunk(len(source)), source, strict=True)
+        return torch.cat([self._attend(part, of_part, None, lean, tap) for part, of_part in groups])
+
+    def _attend(
+        self, query: Tensor, source: KeysValues, mask: Tensor | None, lean: bool, tap: AttentionTap | None
+    ) -> Float[Tensor, "pairs queries width"]:
+        shape, pairs = query.shape, len(query)
         sequences = len(source.keys) if source.sequence is None else pairs
-        query = self._split(self.query(hidden.reshape(sequences, -1, hidden.shape[2])))
+        query = self._split(query.reshape(sequences, -1, shape[2]))
         if lean and tap is None:
             attended = lean_attention(query, source, mask, self.dropout.p if self.training else 0.0)
         else:
@@ -90,7 +100,7 @@ class SelfOrCrossAttention(nn.Module):
                 per_pair = probabilities.unflatten(2, (pairs // sequences, -1)).transpose(1, 2).flatten(0, 1)
                 probabilities = tap(per_pair).unflatten(0, (sequences, -1)).transpose(1, 2).flatten(2, 3)
             attended = self.dropout(probabilities) @ values
-        return attended.transpose(1, 2).reshape(hidden.shape)
+        return attended.transpose(1, 2).reshape(shape)
 
 
 def lean_attention(

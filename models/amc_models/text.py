@@ -4,6 +4,7 @@ Module names follow the published checkpoints, so that a state dict here and the
 """
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -73,7 +74,7 @@ class Layer(nn.Module):
         self,
         hidden: Float[Tensor, "pairs length width"],
         mask: Bool[Tensor, "pairs length"],
-        image: KeysValues | None,
+        image: KeysValues | list[KeysValues] | None,
         *,
         lean: tuple[bool, bool],
         tap: AttentionTap | None = None,
@@ -205,14 +206,17 @@ class TextEncoder(nn.Module):
         self,
         hidden: Float[Tensor, "pairs length width"],
         mask: Bool[Tensor, "pairs length"],
-        images: list[KeysValues],
+        images: Sequence[KeysValues | list[KeysValues]],
         tap: AttentionTap | None = None,
         tap_layer: int | None = None,
         rows: Int[Tensor, "pairs rows"] | None = None,
     ) -> Float[Tensor, "pairs rows_or_length width"]:
-        """Fusion layers. With a `tap`, it receives the cross attention of `tap_layer` (default: the config's), and
-        all attention after it can be differentiated twice. With `rows`, the last layer computes only the states of
-        those positions; nothing after it reads the others."""
+        """Fusion layers, each with its keys and values (or those of groups of pairs, see SelfOrCrossAttention).
+
+        With a `tap`, it receives the cross attention of `tap_layer` (default: the config's), and all attention after it
+        can be differentiated twice. With `rows`, the last layer computes only the states of those positions; nothing
+        after it reads the others.
+        """
         tapped = (self.config.gradcam_layer if tap_layer is None else tap_layer) - self.config.fusion_layer
         for index, (layer, image) in enumerate(zip(self.fusion_layers, images, strict=True)):
             hidden = self._run(
@@ -227,16 +231,18 @@ class TextEncoder(nn.Module):
         return hidden
 
     def _run(
-        self, layer: Layer, hidden: Tensor, mask: Tensor, image: KeysValues | None, **options: Any
+        self,
+        layer: Layer,
+        hidden: Tensor,
+        mask: Tensor,
+        image: KeysValues | list[KeysValues] | None,
+        **options: Any,
     ) -> Tensor:
         """The layer, checkpointed where that is asked for and no second derivative passes."""
         if not (self.activation_checkpointing and all(options["lean"])):
             return layer(hidden, mask, image, **options)
 
-        def run(hidden: Tensor, *image: Any) -> Tensor:
-            return layer(hidden, mask, KeysValues(*image) if image else None, **options)
-
-        return recomputed(run, hidden, *(image or ()), dropout=self.training)
+        return recomputed(partial(layer, mask=mask, image=image, **options), hidden, dropout=self.training)
 
     def predict_words(self, hidden: Float[Tensor, "*tokens width"]) -> Float[Tensor, "*tokens vocabulary"]:
         """Vocabulary logits, in full precision; the decoder is tied to the word embedding."""

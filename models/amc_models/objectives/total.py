@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from amc_models.albef import Albef
 from amc_models.attention import AttentionTap, KeysValues
-from amc_models.batch import Batch, Draws, MaskedText, Negatives
+from amc_models.batch import Batch, Draws, HiddenWords, MaskedText, Negatives
 from amc_models.gradcam import attention_gradient, heatmap, normalise, upsample
 from amc_models.objectives.attention_mask import attention_mask_loss
-from amc_models.objectives.config import NoAttentionMask, ObjectiveConfig
+from amc_models.objectives.config import AttentionMaskLoss, NoAttentionMask, ObjectiveConfig
 from amc_models.objectives.contrastive import Similarities, contrastive_loss, similarities
 from amc_models.objectives.encoded import Encoded
 from amc_models.objectives.masked_language import (
@@ -67,10 +67,14 @@ class Objectives(nn.Module):
             rows = slice(None) if share is None else share.pairs
             losses["itc"] = contrastive_loss(scores, targets, alpha, _known(allowed), rows)
         negatives = draws.negatives or self._draw(scores, allowed, share)
-        losses |= self._matching(batch, online, negatives, allowed, share)
-        if masked is not None:
-            words = None if share is None else share.whole.words
-            losses["mlm"] = self._masked_language(batch, masked, online, average, alpha, words)
+        positive, maps = self.positive(batch, online)
+        hidden = None if masked is None else masked.hidden or self.found(masked).hidden
+        negative, words = self._fuse_others(batch, online, negatives, hidden, share)
+        losses["itm"] = self._matching(positive, negative, negatives, allowed, share)
+        if maps is not None and not isinstance(self.config.amc, NoAttentionMask):
+            losses["amc"] = self._attention_mask(maps, batch, self.config.amc, share)
+        if masked is not None and hidden is not None:
+            losses["mlm"] = self._masked_language(batch, masked.labels, hidden, words, average, alpha, share)
         losses["total"] = torch.stack([weights[name] * losses[name] for name in losses]).sum()
         return losses
 
@@ -197,38 +201,65 @@ class Objectives(nn.Module):
         texts, _ = self.model.encode_text(whole.input_ids[text_of_image], mask)
         return self.model.text_encoder.image_keys_values(tokens), texts, mask
 
-    def _matching(
+    def _fuse_others(
         self,
         batch: Batch,
         encoded: Encoded,
         negatives: Negatives,
+        hidden: HiddenWords | None,
+        share: Share | None,
+    ) -> tuple[Float[Tensor, "two_pairs 2"], Float[Tensor, "pairs rows width"]]:
+        """Match logits of the negatives and states of the hidden words: all that no heatmap is made of, in one pass.
+
+        Only the CLS of the negatives and, unless the published bug wants every position, the hidden words leave the
+        last layer. Without hidden words their states are empty.
+        """
+        images, texts, masks = self._others(batch, encoded, negatives, share)
+        fused = [
+            (encoded.text, batch.attention_mask, images),
+            (texts, masks, encoded.keys_values),
+        ]
+        rows = torch.zeros_like(batch.input_ids[:, :1]).repeat(2, 1)
+        if hidden is not None:
+            fused.append((encoded.masked_text, batch.attention_mask, encoded.keys_values))
+            at = hidden.positions
+            rows = None if at is None else torch.cat([rows.expand(-1, at.shape[1]), at])
+        of_texts, of_masks, of_images = zip(*fused, strict=True)
+        layers = [list(groups) for groups in zip(*of_images, strict=True)]
+        states = self.model.text_encoder.fuse(torch.cat(of_texts), torch.cat(of_masks), layers, rows=rows)
+        both = 2 * len(batch.input_ids)
+        return self.model.match(states[:both]), states[both:]
+
+    def _matching(
+        self,
+        positive: Float[Tensor, "pairs 2"],
+        negative: Float[Tensor, "two_pairs 2"],
+        negatives: Negatives,
         allowed: Bool[Tensor, "all_pairs all_pairs"],
         share: Share | None,
-    ) -> dict[str, Tensor]:
-        """L_itm, and L_amc on its positive pairs."""
-        positive, maps = self.positive(batch, encoded)
-        other_images, other_texts, other_masks = self._others(batch, encoded, negatives, share)
-        negative = torch.cat(
-            [
-                self._match(encoded.text, batch.attention_mask, other_images),
-                self._match(other_texts, other_masks, encoded.keys_values),
-            ]
-        )
+    ) -> Float[Tensor, ""]:
+        """L_itm."""
         exists = torch.cat([negatives.image_of_text, negatives.text_of_image]) >= 0
-        count, pool = None, None
+        count = None
         if share is not None:
             existing = allowed.any(dim=0).sum() + allowed.any(dim=1).sum()
-            count, pool = (len(allowed) + existing) / share.whole.shares, share.whole.pool
-        losses = {"itm": matching_loss(positive, negative, exists, count)}
-        if maps is not None and not isinstance(self.config.amc, NoAttentionMask):
-            chosen = upsample(maps[batch.with_region], batch.region_masks.shape[-1])
-            masks = batch.region_masks[batch.with_region]
-            losses["amc"] = (
-                attention_mask_loss(chosen, masks, self.config.amc, pool)
-                if len(masks) or pool is not None
-                else 0.0 * maps.sum()
-            )
-        return losses
+            count = (len(allowed) + existing) / share.whole.shares
+        return matching_loss(positive, negative, exists, count)
+
+    def _attention_mask(
+        self,
+        maps: Float[Tensor, "pairs grid_h grid_w"],
+        batch: Batch,
+        config: AttentionMaskLoss,
+        share: Share | None,
+    ) -> Float[Tensor, ""]:
+        """L_amc of the pairs that have a region."""
+        chosen = upsample(maps[batch.with_region], batch.region_masks.shape[-1])
+        masks = batch.region_masks[batch.with_region]
+        pool = None if share is None else share.whole.pool
+        if len(masks) or pool is not None:
+            return attention_mask_loss(chosen, masks, config, pool)
+        return 0.0 * maps.sum()
 
     def positive(
         self, batch: Batch, encoded: Encoded, *, differentiable: bool = True
@@ -261,25 +292,24 @@ class Objectives(nn.Module):
     def _masked_language(
         self,
         batch: Batch,
-        masked: MaskedText,
-        online: Encoded,
+        labels: Int[Tensor, "pairs length"],
+        hidden: HiddenWords,
+        states: Float[Tensor, "pairs rows width"],
         average: Encoded | None,
         alpha: float,
-        count: Float[Tensor, ""] | None,
+        share: Share | None,
     ) -> Float[Tensor, ""]:
-        """L_mlm; unless the published bug wants every position, only those of hidden words leave the last layer."""
-        model, labels = self.model, masked.labels
-        hidden = masked.hidden or hidden_words(labels, self.config.distillation_axis)
-        rows = hidden.positions
+        """L_mlm of the states of the hidden words."""
+        model, rows = self.model, hidden.positions
         labels = labels if rows is None else labels.take_along_dim(rows, dim=1)
-        mask, momentum = batch.attention_mask, None
+        momentum = None
         if average is not None and alpha > 0:
             with torch.no_grad():
                 momentum = model.text_encoder_m.fuse(
-                    average.masked_text, mask, average.keys_values, rows=rows
+                    average.masked_text, batch.attention_mask, average.keys_values, rows=rows
                 )
         return masked_language_loss(
-            model.text_encoder.fuse(online.masked_text, mask, online.keys_values, rows=rows),
+            states,
             momentum,
             labels,
             hidden,
@@ -287,7 +317,7 @@ class Objectives(nn.Module):
             model.text_encoder_m.predict_words,
             alpha,
             self.config.distillation_axis,
-            count,
+            None if share is None else share.whole.words,
         )
 
 

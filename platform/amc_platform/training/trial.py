@@ -9,7 +9,7 @@ from amc_platform.evaluation.protocol import Protocol
 from amc_platform.files import write_json
 from amc_platform.spec import Experiment, evaluation_identity
 
-CODE_FORMAT = "2"
+CODE_FORMAT = "3"
 """Raised when equal specs start to give other weights; finished trials of older formats are not reused."""
 
 TrialState = Literal["done", "trained", "stopped", "failed", "partial", "new"]
