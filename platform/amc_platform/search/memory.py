@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from amc_models.objectives.config import NoAttentionMask, ObjectiveConfig
+from amc_models.objectives.config import NoAttentionMask
 from amc_platform.search.cost import speed_key
 from amc_platform.spec import Experiment
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from amc_models.albef import Albef
-    from amc_models.attention import KeysValues
 
 _FLOAT32 = 4
 _GIB = 2**30
@@ -88,43 +87,47 @@ def _kept_by_a_step(model: "Albef", experiment: Experiment) -> int:
     import torch
 
     from amc_models.gradcam import attention_gradient, heatmap, upsample
+    from amc_models.objectives.attention_mask import attention_mask_loss
 
     config, objective = experiment.model, experiment.objective
     pairs = _SAMPLE * experiment.data.phrases_per_image
     length = min(experiment.data.max_tokens, config.max_positions)
     image_of_pair = torch.arange(_SAMPLE).repeat_interleave(experiment.data.phrases_per_image)
     ids, mask = torch.zeros(pairs, length, dtype=torch.long), torch.ones(pairs, length, dtype=torch.bool)
-    cls = torch.zeros(pairs, 1, dtype=torch.long)
+    # Negative images, negative texts and, behind them, texts with hidden words: one pass through the fusion layers.
+    groups = 3 if objective.mlm else 2
     text = model.text_encoder
     with _counting(model) as kept:
         images, features = model.encode_image(torch.zeros(_SAMPLE, 3, config.image_size, config.image_size))
         keys_values = text.image_keys_values(images)
-        hidden, _ = model.encode_text(ids, mask)
-        of_pairs = [image.of(image_of_pair) for image in keys_values]
+        encoded = model.encode_text(ids.repeat(groups - 1, 1), mask.repeat(groups - 1, 1))[0]
+        hidden = encoded[:pairs]
         taps: list[Tensor] = []
         tap = None if isinstance(objective.amc, NoAttentionMask) else _keeping(taps)
-        logits = model.match(text.fuse(hidden, mask, of_pairs, tap=tap, rows=cls))
+        cls = torch.zeros(pairs, 1, dtype=torch.long)
+        logits = model.match(text.fuse(hidden, mask, keys_values, tap=tap, rows=cls))
         if not isinstance(objective.amc, NoAttentionMask):
             gradient = attention_gradient(logits, taps[0], objective.amc.gradient, differentiable=True)
-            upsample(heatmap(taps[0], gradient, mask), config.mask_size).square()
-        for _ in range(2):
-            model.match(text.fuse(hidden, mask, [image.of(image_of_pair) for image in keys_values], rows=cls))
+            maps = upsample(heatmap(taps[0], gradient, mask), config.mask_size)
+            attention_mask_loss(maps, torch.ones_like(maps), objective.amc)
+        layers = [[image.of(image_of_pair), *[image] * (groups - 1)] for image in keys_values]
+        # The text with the most hidden words has about twice as many as others; the published bug wants every position.
+        most = (
+            length
+            if objective.distillation_axis == "sequence"
+            else round(2 * objective.mask_probability * length)
+        )
+        rows = torch.zeros(groups * pairs, min(most + 1, length) if objective.mlm else 1, dtype=torch.long)
+        texts = torch.cat([hidden, encoded]) if objective.mlm else hidden.repeat(2, 1, 1)
+        states = text.fuse(texts, mask.repeat(groups, 1), layers, rows=rows)
+        model.match(states[: 2 * pairs])
         if objective.mlm:
-            _predict(model, ids, mask, of_pairs, objective)
+            words = max(1, round(objective.mask_probability * ids.numel()))
+            text.predict_words(states[2 * pairs :].flatten(0, 1)[:words]).log_softmax(-1)
         if objective.itc:
-            # Logits against the queue and their softmax, in both directions.
-            kept["queues"] = 4 * pairs * config.queue_size * features.element_size()
+            # Logits against the queue, their softmax and its targets, in both directions.
+            kept["queues"] = 6 * pairs * config.queue_size * features.element_size()
     return sum(kept.values())
-
-
-def _predict(
-    model: "Albef", ids: "Tensor", mask: "Tensor", images: "list[KeysValues]", objective: ObjectiveConfig
-) -> None:
-    """Masked language modelling: logits of the hidden words only."""
-    text = model.text_encoder
-    states = text.fuse(text.encode(ids, mask), mask, images)
-    hidden = max(1, round(objective.mask_probability * ids.numel()))
-    text.predict_words(states.flatten(0, 1)[:hidden]).log_softmax(-1)
 
 
 def _keeping(taps: "list[Tensor]") -> "Callable[[Tensor], Tensor]":
