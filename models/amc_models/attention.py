@@ -99,7 +99,7 @@ class SelfOrCrossAttention(nn.Module):
             if tap is not None:
                 per_pair = probabilities.unflatten(2, (pairs // sequences, -1)).transpose(1, 2).flatten(0, 1)
                 probabilities = tap(per_pair).unflatten(0, (sequences, -1)).transpose(1, 2).flatten(2, 3)
-            attended = self.dropout(probabilities) @ values
+            attended = attend(probabilities, values, self.dropout.p if self.training else 0.0)
         return attended.transpose(1, 2).reshape(shape)
 
 
@@ -116,7 +116,7 @@ def lean_attention(
     """
     fused = query.is_cuda or not (dropout or query.dtype == torch.bfloat16 or multiplies_with_onednn())
 
-    def attend(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    def product(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         keys, values, _ = KeysValues(keys, values, source.sequence).per_pair()
         if not fused:
             return _written_out(query, keys, values, mask, dropout)
@@ -124,8 +124,8 @@ def lean_attention(
         return F.scaled_dot_product_attention(query, keys, values, attn_mask=seen, dropout_p=dropout)
 
     if fused and source.sequence is None:
-        return attend(query, source.keys, source.values)
-    return recomputed(attend, query, source.keys, source.values, dropout=dropout > 0)
+        return product(query, source.keys, source.values)
+    return recomputed(product, query, source.keys, source.values, dropout=dropout > 0)
 
 
 def _written_out(
@@ -136,8 +136,26 @@ def _written_out(
     size = max(1, SLICE // (heads * queries * keys.shape[2]))
     masks = [None] * count if mask is None else mask.split(size)
     slices = zip(query.split(size), keys.split(size), values.split(size), masks, strict=False)
-    attended = [F.dropout(_probabilities(q, k, m), dropout) @ v for q, k, v, m in slices]
+    attended = [attend(_probabilities(q, k, m), v, dropout) for q, k, v, m in slices]
     return attended[0] if size >= count else torch.cat(attended)
+
+
+def attend(
+    probabilities: Float[Tensor, "sequences heads queries tokens"],
+    values: Float[Tensor, "sequences heads tokens head_width"],
+    dropout: float,
+) -> Float[Tensor, "sequences heads queries head_width"]:
+    """Values by their probabilities, of which `dropout` are taken out.
+
+    On a CPU torch draws 64 random bits for each, 5 ns long; 16 do, in under 1 ns. They say p to 2^-17, and what is left
+    is scaled by what was said.
+    """
+    if not dropout or probabilities.device.type != "cpu":
+        return F.dropout(probabilities, dropout) @ values
+    out = min(round(dropout * 2**16), 2**16 - 1)
+    bits = torch.empty(-(-probabilities.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    drawn = bits.view(torch.int16)[: probabilities.numel()].view(probabilities.shape)
+    return probabilities.masked_fill(drawn < out - 2**15, 0.0) @ values / (1 - out / 2**16)
 
 
 def _probabilities(

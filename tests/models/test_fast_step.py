@@ -32,7 +32,7 @@ def written_out(
     scores = query @ keys.transpose(-1, -2) / math.sqrt(query.shape[-1])
     if mask is not None:
         scores = scores + (~mask)[:, None, None] * -10000.0
-    return torch.nn.functional.dropout(scores.softmax(-1), dropout) @ values
+    return attention.attend(scores.softmax(-1), values, dropout)
 
 
 @pytest.mark.parametrize("onednn", [False, True])
@@ -61,6 +61,31 @@ def test_lean_attention_in_slices(onednn: bool, dropout: float, monkeypatch: pyt
         results.append([attended, after, *torch.autograd.grad(attended.sin().sum(), inputs)])
     for got, wanted in zip(*results, strict=True):
         torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_dropout_takes_out_its_share_and_scales_what_is_left(share: float) -> None:
+    torch.manual_seed(0)
+    probabilities = torch.rand(3, 5, 7, 1001, requires_grad=True)
+    kept = attention.attend(probabilities.detach() * 0 + 1, torch.eye(1001).expand(3, 5, -1, -1), share)
+    count, left = kept.numel(), kept != 0
+    assert left.sum().item() == pytest.approx(
+        count * (1 - share), abs=5 * math.sqrt(count * share * (1 - share))
+    )
+    # 1 / (1 - p), with p in whole numbers of 2^-16.
+    assert kept[left].unique().numel() == 1
+    assert kept.max().item() == pytest.approx(1 / (1 - share), rel=2**-17 / (1 - share))
+    # Neighbours, which come out of one number of 64 bits, know nothing of each other.
+    both = (left[..., 1:] & left[..., :-1]).float().mean().item()
+    assert both == pytest.approx((1 - share) ** 2, abs=0.01)
+    # What is taken out has no gradient.
+    torch.manual_seed(0)
+    values = torch.ones(3, 5, 1001, 1)
+    attention.attend(probabilities, values, share).sum().backward()
+    assert probabilities.grad is not None
+    torch.manual_seed(0)
+    again = attention.attend(torch.ones_like(probabilities), torch.eye(1001).expand(3, 5, -1, -1), share)
+    torch.testing.assert_close(probabilities.grad, again)
 
 
 def test_pairs_attend_to_the_image_they_are_given() -> None:
