@@ -165,24 +165,12 @@ class Objectives(nn.Module):
         allowed: Bool[Tensor, "all_pairs all_pairs"],
         share: Share | None = None,
     ) -> Negatives:
-        pairs = len(allowed)
-        if share is not None:
-            return self._draw_of_share(scores, allowed, share)
-        if scores is None or self.config.negatives == "uniform":
-            evenly = torch.zeros(allowed.shape, device=allowed.device)
-            return draw_negatives(evenly, evenly, allowed)
-        image_to_text, text_to_image = (columns.detach()[:, :pairs].float() for columns in scores)
-        return draw_negatives(image_to_text, text_to_image, allowed)
-
-    def _draw_of_share(
-        self, scores: Similarities | None, allowed: Bool[Tensor, "all_pairs all_pairs"], share: Share
-    ) -> Negatives:
-        """Negatives out of all shares, by the numbers that belong to the pairs."""
-        rows, pairs = share.pairs, len(allowed)
+        """Negatives of the batch; of a share out of all shares, by the numbers that belong to its pairs."""
+        rows = slice(None) if share is None else share.pairs
+        uniform = None if share is None else share.whole.uniform[:, rows]
         if scores is None or self.config.negatives == "uniform":
             scores = Similarities(*[torch.zeros(allowed[rows].shape, device=allowed.device)] * 2)
-        image_to_text, text_to_image = (columns.detach()[:, :pairs] for columns in scores)
-        uniform = share.whole.uniform[:, rows]
+        image_to_text, text_to_image = (columns.detach()[:, : len(allowed)].float() for columns in scores)
         return draw_negatives(image_to_text, text_to_image, allowed[rows], allowed.T[rows], uniform)
 
     def _others(
