@@ -22,9 +22,16 @@ TRAINING = {
 }
 
 
+def hears_ctrl_c() -> None:
+    """What a shell starts in the background is deaf to Ctrl-C, tests and all that they start included."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def begun(spec: Path, name: str) -> subprocess.Popen[bytes]:
     with (spec.parent / name).open("w") as log:
-        return subprocess.Popen([AMC, "run", str(spec)], cwd=spec.parent, stdout=log, stderr=log)
+        return subprocess.Popen(
+            [AMC, "run", str(spec)], cwd=spec.parent, stdout=log, stderr=log, preexec_fn=hears_ctrl_c
+        )
 
 
 def said(spec: Path, name: str) -> str:
