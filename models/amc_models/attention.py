@@ -89,17 +89,18 @@ class SelfOrCrossAttention(nn.Module):
         self, query: Tensor, source: KeysValues, mask: Tensor | None, lean: bool, tap: AttentionTap | None
     ) -> Float[Tensor, "pairs queries width"]:
         shape, pairs = query.shape, len(query)
+        dropout = self.dropout.p if self.training else 0.0
         sequences = len(source.keys) if source.sequence is None else pairs
         query = self._split(query.reshape(sequences, -1, shape[2]))
         if lean and tap is None:
-            attended = lean_attention(query, source, mask, self.dropout.p if self.training else 0.0)
+            attended = lean_attention(query, source, mask, dropout)
         else:
             keys, values, _ = source.per_pair()
             probabilities = _probabilities(query, keys, mask)
             if tap is not None:
                 per_pair = probabilities.unflatten(2, (pairs // sequences, -1)).transpose(1, 2).flatten(0, 1)
                 probabilities = tap(per_pair).unflatten(0, (sequences, -1)).transpose(1, 2).flatten(2, 3)
-            attended = attend(probabilities, values, self.dropout.p if self.training else 0.0)
+            attended = attend(probabilities, values, dropout)
         return attended.transpose(1, 2).reshape(shape)
 
 

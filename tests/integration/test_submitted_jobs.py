@@ -5,10 +5,8 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -19,6 +17,8 @@ from typing import Any
 
 import pytest
 import yaml
+from following import wait_for
+from mlflow_servers import free_port, wait_until
 from small_experiment import write_experiment
 
 TINY: dict[str, Any] = {"training": {"steps": 2, "lr": 0.01, "lr_min": 0.001, "warmup_steps": 1}}
@@ -40,12 +40,6 @@ class Head:
     @property
     def token(self) -> str:
         return self.token_file.read_text()
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +65,7 @@ def head(folder: Path) -> Iterator[Head]:
         process = subprocess.Popen([*command, *options, *sizes], env=environment, stdout=log, stderr=log)
         try:
             found = Head(f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{port}", token_file)
-            deadline = time.monotonic() + 400
-            while answer(found, found.token) != 200:
-                assert process.poll() is None, (folder / "head.txt").read_text()
-                assert time.monotonic() < deadline, (folder / "head.txt").read_text()
-                time.sleep(0.2)
+            wait_for(lambda: answer(found, found.token) == 200, process, folder / "head.txt", 400)
             yield found
         finally:
             kill_session(scratch)
@@ -143,14 +133,6 @@ def state_of(folder: Path, job: str, **environment: str) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-def until_trained(place: Path) -> None:
-    """Wait until a training has written a checkpoint."""
-    deadline = time.monotonic() + 400
-    while not list((place / "runs" / "trials").glob("*/checkpoints/step-*.json")):
-        assert time.monotonic() < deadline, "no checkpoint within 400 s"
-        time.sleep(0.1)
-
-
 @pytest.fixture(scope="module")
 def ray_target(folder: Path, head: Head) -> str:
     fields = {"address": head.address, "python": sys.executable, "token_file": str(head.token_file)}
@@ -211,7 +193,8 @@ def long_jobs(folder: Path, ray_target: str) -> tuple[str, str]:
     places = {"long": ray_target, "background": target(folder, "local", kind="local")}
     jobs = [submit(folder, experiment(folder, name, **LONG), to)["job"] for name, to in places.items()]
     for name in places:
-        until_trained(folder / name)
+        checkpoints = folder / name / "runs" / "trials"
+        wait_until(lambda at=checkpoints: any(at.glob("*/checkpoints/step-*.json")), 400)
     return jobs[0], jobs[1]
 
 
