@@ -40,4 +40,7 @@ def test_a_training_that_was_killed_twice_ends_as_one_left_alone(tmp_path: Path)
     assert told["found"]["points"] > 60
     assert (told["found"]["runs"], told["found"]["doubled"]) == (1, 0)
     (status,) = (tmp_path / "runs" / "test-chaos" / "chaos" / "disturbed").glob("trials/*/status.json")
-    assert len(json.loads(status.read_text())["world_sizes"]) == 3
+    starts = json.loads(status.read_text())["world_sizes"]
+    # Always felt is a worker's death alone: workers whose head dies may end the trial before they notice.
+    assert len(starts) in (2, 3)
+    assert all(size == 2 for _, size in starts)
