@@ -2,14 +2,18 @@
 
 import io
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from PIL import Image
 
 from amc_platform.data.boxes import Box
 from amc_platform.data.material import ImageTask, Material
 from amc_platform.data.rows import Phrase
+from amc_platform.data.shards import Writing
 
 
 def noise(
@@ -52,3 +56,21 @@ def material(folder: Path, images: int = 7, size: tuple[int, int] = (40, 24)) ->
             )
         )
     return made
+
+
+def broken(folder: Path, images: int, bad: list[int]) -> Material:
+    """The same, with images that are none at the numbers `bad`."""
+    made = material(folder, images)
+    for i in bad:
+        (folder / f"{i}.jpg").write_bytes(b"not an image")
+    return made
+
+
+def small_parts(**changes: Any) -> Writing:
+    """Parts of two images or so."""
+    return replace(Writing(workers=1, shard_bytes=1500), **changes)
+
+
+def listed(prepared_file: str | Path) -> list[tuple[str, ...]]:
+    """What is on a list of rejected things."""
+    return [tuple(row.values()) for row in pq.read_table(prepared_file).to_pylist()]

@@ -4,30 +4,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from raw_images import material, noise, phrase
+from raw_images import broken, listed, material, noise, phrase, small_parts
 
 from amc_models.errors import InputError
-from amc_platform.data.material import Material, Rejected
-from amc_platform.data.rejected import TooManyRejectedError
 from amc_platform.data.rows import ImageRow
 from amc_platform.data.shards import Prepared, Writing, prepare_material
 from amc_platform.data.storing import Storing
 from amc_platform.data.table import parts, read_info, read_rows, write_table
 
 ONE = Writing(workers=1)
-
-
-def small(**changes: Any) -> Writing:
-    """Parts of two images or so."""
-    return replace(Writing(workers=1, shard_bytes=1500), **changes)
-
-
-def listed(prepared_file: str | Path) -> list[tuple[str, ...]]:
-    return [tuple(row.values()) for row in pq.read_table(prepared_file).to_pylist()]
 
 
 def files(folder: Path) -> dict[str, tuple[int, int]]:
@@ -92,7 +80,7 @@ def test_content_and_order_do_not_depend_on_the_parts(
 def test_two_processes_write_the_same_bytes_as_one(tmp_path: Path) -> None:
     for workers in (1, 2):
         made = material(tmp_path / "raw", 70)
-        prepare_material(made, tmp_path / str(workers), small(workers=workers, shard_bytes=20_000))
+        prepare_material(made, tmp_path / str(workers), small_parts(workers=workers, shard_bytes=20_000))
     names = sorted(path.name for path in (tmp_path / "1").iterdir())
     assert len(names) > 3
     for name in names:
@@ -101,7 +89,9 @@ def test_two_processes_write_the_same_bytes_as_one(tmp_path: Path) -> None:
 
 def test_progress_counts_images_up_to_all(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
-    prepare_material(material(tmp_path / "raw", 5), tmp_path / "t", small(), lambda *at: calls.append(at))
+    prepare_material(
+        material(tmp_path / "raw", 5), tmp_path / "t", small_parts(), lambda *at: calls.append(at)
+    )
     assert calls == [(i, 5) for i in range(1, 6)]
 
 
@@ -115,7 +105,7 @@ def stopped(tmp_path: Path) -> Callable[[int], Path]:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            prepare_material(material(tmp_path / "raw", 9), tmp_path / "t", small(), report)
+            prepare_material(material(tmp_path / "raw", 9), tmp_path / "t", small_parts(), report)
         return tmp_path / "t"
 
     return make
@@ -132,22 +122,26 @@ def test_a_run_that_was_broken_off_goes_on_and_leaves_finished_parts_alone(
     with pytest.raises(InputError, match=r"no such grounding table \(a folder without _table.json\)"):
         read_rows(table)
     calls: list[tuple[int, int]] = []
-    resumed = prepare_material(material(tmp_path / "raw", 9), table, small(), lambda *at: calls.append(at))
+    resumed = prepare_material(
+        material(tmp_path / "raw", 9), table, small_parts(), lambda *at: calls.append(at)
+    )
     after = files(table)
     assert {name: after[name] for name in before} == before
     assert not list(table.glob(".*"))
     assert calls[0][0] > 2
     assert calls[-1] == (9, 9)
-    whole = prepare_material(material(tmp_path / "raw", 9), tmp_path / "whole", small())
+    whole = prepare_material(material(tmp_path / "raw", 9), tmp_path / "whole", small_parts())
     assert resumed.info == whole.info
     for name in after:
         assert (table / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_a_finished_table_is_left_as_it_is(tmp_path: Path) -> None:
-    first = prepare_material(material(tmp_path / "raw"), tmp_path / "t", small())
+    first = prepare_material(material(tmp_path / "raw"), tmp_path / "t", small_parts())
     before = files(tmp_path / "t")
-    second = prepare_material(material(tmp_path / "raw"), tmp_path / "t", small(workers=2, max_rejected=0.5))
+    second = prepare_material(
+        material(tmp_path / "raw"), tmp_path / "t", small_parts(workers=2, max_rejected=0.5)
+    )
     assert (first.was_there, second.was_there) == (False, True)
     assert second == first._replace(was_there=True)
     assert files(tmp_path / "t") == before
@@ -166,10 +160,10 @@ def test_other_options_are_not_mixed_into_a_table(
 ) -> None:
     table = stopped(1)
     if finished:
-        prepare_material(material(tmp_path / "raw", 9), table, small())
+        prepare_material(material(tmp_path / "raw", 9), table, small_parts())
     before = files(table)
     with pytest.raises(InputError, match=message):
-        prepare_material(material(tmp_path / "raw", 9), table, small(**changes))
+        prepare_material(material(tmp_path / "raw", 9), table, small_parts(**changes))
     assert files(table) == before
 
 
@@ -178,7 +172,7 @@ def test_other_annotations_are_not_mixed_into_a_table(stopped: Callable[[int], P
     other = material(tmp_path / "raw", 9)
     other.tasks[1] = replace(other.tasks[1], phrases=(phrase("another thing"),))
     with pytest.raises(InputError, match="begun with other annotations; delete"):
-        prepare_material(other, table, small())
+        prepare_material(other, table, small_parts())
 
 
 def test_a_part_that_was_not_wholly_uploaded_is_written_again(
@@ -188,95 +182,8 @@ def test_a_part_that_was_not_wholly_uploaded_is_written_again(
     part = table / "part-00001.parquet"
     whole = part.read_bytes()
     part.write_bytes(whole[:-100])
-    prepare_material(material(tmp_path / "raw", 9), table, small())
+    prepare_material(material(tmp_path / "raw", 9), table, small_parts())
     assert part.read_bytes() == whole
-
-
-def broken(folder: Path, images: int, bad: list[int]) -> Material:
-    made = material(folder, images)
-    for i in bad:
-        (folder / f"{i}.jpg").write_bytes(b"not an image")
-    return made
-
-
-def test_bad_images_are_listed_and_stop_nothing(tmp_path: Path) -> None:
-    made = broken(tmp_path / "raw", 8, [2, 7])
-    made.reject("text", "3", "", "an empty text")
-    made.seen["text"] += 1
-    prepared = prepare_material(made, tmp_path / "t", small(max_rejected=0.25))
-    assert [row.image_id for row in read_rows(tmp_path / "t")] == ["0", "1", "3", "4", "5", "6"]
-    assert prepared.rejected == {"images": 2, "texts": 1, "boxes": 0}
-    assert prepared.counts == {"images": 6, "phrases": 12, "odd": {"no": 3, "yes": 3}}
-    rows = listed(prepared.rejected_file)
-    assert [row[:3] for row in rows] == [
-        ("text", "3", ""),
-        ("image", "2", str(tmp_path / "raw" / "2.jpg")),
-        ("image", "7", str(tmp_path / "raw" / "7.jpg")),
-    ]
-    assert rows[0][3] == "an empty text"
-    assert rows[1][3] == "not an image, or of an unknown kind"
-
-
-def test_an_image_whose_second_mention_is_rejected_still_counts(tmp_path: Path) -> None:
-    made = material(tmp_path / "raw", 2)
-    made.reject("image", "1", "val.txt", "listed twice")
-    assert prepare_material(made, tmp_path / "t", replace(ONE, max_rejected=0.5)).counts["images"] == 2
-
-
-def test_what_earlier_parts_rejected_is_not_forgotten(tmp_path: Path) -> None:
-    def report(done: int, total: int) -> None:
-        if len(list((tmp_path / "t").glob("part-*"))) == 2:
-            raise KeyboardInterrupt
-
-    writing = small(max_rejected=0.25)
-    with pytest.raises(KeyboardInterrupt):
-        prepare_material(broken(tmp_path / "raw", 9, [1, 8]), tmp_path / "t", writing, report)
-    resumed = prepare_material(broken(tmp_path / "raw", 9, [1, 8]), tmp_path / "t", writing)
-    assert [row[1] for row in listed(resumed.rejected_file)] == ["1", "8"]
-    assert resumed.counts["images"] == 7
-
-
-def error(made: Material, out: Path, writing: Writing) -> str:
-    with pytest.raises(TooManyRejectedError) as caught:
-        prepare_material(made, out, writing)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def test_more_than_allowed_is_an_error_that_names_reasons_and_file(tmp_path: Path) -> None:
-    made = broken(tmp_path / "raw", 20, [4, 5, 6, 19])
-    message = error(made, tmp_path / "t.parquet", replace(ONE, max_rejected=0.1999))
-    assert message.startswith(
-        "4 of 20 images cannot be used (20.00%, --max-rejected allows 19.99%): image 4, "
-    )
-    assert message.count("not an image") == 3
-    assert f"all are listed in {tmp_path / 't.rejected.parquet'}" in message
-    assert [row[1] for row in listed(tmp_path / "t.rejected.parquet")] == ["4", "5", "6", "19"]
-    # Not a table yet; the same command with a higher limit makes it one.
-    assert not (tmp_path / "t.parquet" / "_table.json").exists()
-    prepared = prepare_material(
-        broken(tmp_path / "raw", 20, []), tmp_path / "t.parquet", replace(ONE, max_rejected=0.2)
-    )
-    assert prepared.counts["images"] == 16
-
-
-@pytest.mark.parametrize(("seen", "fails"), [(1000, False), (999, True)])
-def test_one_in_a_thousand_is_allowed(tmp_path: Path, seen: int, fails: bool) -> None:
-    made = material(tmp_path / "raw", 1)
-    made.seen["box"] = seen
-    made.reject("box", "0", "[0, 0, 0, 0]", "empty")
-    if fails:
-        assert error(made, tmp_path / "t", ONE).startswith("1 of 999 boxes")
-        # Said before any image is read.
-        assert not (tmp_path / "t").exists()
-    else:
-        assert prepare_material(made, tmp_path / "t", ONE).rejected == {"images": 0, "texts": 0, "boxes": 1}
-
-
-def test_too_many_are_found_out_after_the_first_part(tmp_path: Path) -> None:
-    message = error(broken(tmp_path / "raw", 40, [0, *range(20, 40)]), tmp_path / "t", small())
-    assert message.startswith("1 of 40 images")
-    assert [path.name for path in (tmp_path / "t").iterdir()] == ["part-00000.parquet"]
 
 
 def test_images_without_phrases_are_counted_and_left_out(tmp_path: Path) -> None:
@@ -324,29 +231,21 @@ def test_a_damaged_list_of_parts_is_named(tmp_path: Path, content: str, message:
 
 
 def test_a_missing_part_is_named(tmp_path: Path) -> None:
-    prepare_material(material(tmp_path / "raw"), tmp_path / "t", small())
+    prepare_material(material(tmp_path / "raw"), tmp_path / "t", small_parts())
     (tmp_path / "t" / "part-00001.parquet").unlink()
     with pytest.raises(InputError, match=r"part-00001\.parquet: no such grounding table"):
         read_rows(tmp_path / "t")
 
 
 def test_a_list_of_parts_of_another_version_is_refused(tmp_path: Path) -> None:
-    prepare_material(material(tmp_path / "raw"), tmp_path / "t", small())
+    prepare_material(material(tmp_path / "raw"), tmp_path / "t", small_parts())
     manifest = tmp_path / "t" / "_table.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format_version": "9"}))
     with pytest.raises(InputError, match="format version 9"):
         read_info(tmp_path / "t")
 
 
-def test_rejected_things_survive_as_they_are(tmp_path: Path) -> None:
-    made = material(tmp_path / "raw", 1)
-    made.rejected = [Rejected("text", "0", "größe \N{SNOWMAN}", "x" * 10_000)]
-    made.seen["text"] = 1
-    prepared = prepare_material(made, tmp_path / "t", replace(ONE, max_rejected=1.0))
-    assert listed(prepared.rejected_file) == [("text", "0", "größe \N{SNOWMAN}", "x" * 10_000)]
-
-
 def test_prepared_is_what_is_on_disk(tmp_path: Path) -> None:
-    prepared: Prepared = prepare_material(material(tmp_path / "raw"), tmp_path / "t", small())
+    prepared: Prepared = prepare_material(material(tmp_path / "raw"), tmp_path / "t", small_parts())
     source = read_info(tmp_path / "t").source
     assert (source["counts"], source["rejected"]) == (prepared.counts, prepared.rejected)
