@@ -4,7 +4,7 @@ BIN := .venv/bin
 PINS := pyproject.toml infra/constraints.txt infra/install.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check format
+.PHONY: help demo test soak check bench format
 
 help:  ## List what can be made
 	@sed -n 's/^\([a-z]*\):.*  ## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -24,6 +24,14 @@ check: .venv/.installed-dev  ## Lint, format, types and the rules of the house; 
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 	$(BIN)/pytest --quiet tests/test_house.py
+
+bench: .venv/.installed  ## Measure on this machine, each against a plain reference in the same run; with nothing else running
+	$(BIN)/amc bench train
+	$(BIN)/amc bench evaluate
+	$(BIN)/amc bench data
+	$(BIN)/amc bench scale
+	$(BIN)/amc bench search
+	$(BIN)/amc bench tracking
 
 format: .venv/.installed-dev  ## Mend what can be mended by a machine
 	$(BIN)/ruff check --fix .

@@ -38,6 +38,25 @@ class KeysValues(NamedTuple):
         return KeysValues(_rows(self.keys, self.sequence), _rows(self.values, self.sequence))
 
 
+class ByImage(NamedTuple):
+    """Keys and values of images whose queries lie behind each other in one sequence, image by image."""
+
+    source: KeysValues
+    queries: Int[Tensor, "images most"]
+    """Which queries an image has, and others where another has more."""
+    place: Int[Tensor, " queries"]
+    """Where in those each query is."""
+
+    @classmethod
+    def of(cls, source: KeysValues, image: Int[Tensor, " queries"]) -> "ByImage":
+        """For queries of these images, given in their order."""
+        counts = image.bincount(minlength=len(source.keys))
+        starts, order = counts.cumsum(0) - counts, torch.arange(len(image), device=image.device)
+        most = int(counts.max().item())
+        queries = (starts[:, None] + order[:most]).clamp(max=len(image) - 1)
+        return cls(source, queries, image * most + order - starts[image])
+
+
 def _rows(tensor: Tensor, index: Int[Tensor, " pairs"]) -> Tensor:
     # An embedding lookup: its backward adds whole rows, several times faster on a CPU than that of index_select.
     return F.embedding(index, tensor.flatten(1)).unflatten(1, tensor.shape[1:])
@@ -67,8 +86,8 @@ class SelfOrCrossAttention(nn.Module):
     def forward(
         self,
         hidden: Float[Tensor, "pairs queries width"],
-        source: KeysValues | list[KeysValues],
-        mask: Bool[Tensor, "pairs keys"] | None,
+        source: KeysValues | list[KeysValues] | ByImage,
+        mask: Bool[Tensor, "pairs keys"] | Bool[Tensor, "pairs queries keys"] | None,
         *,
         lean: bool,
         tap: AttentionTap | None = None,
@@ -77,9 +96,13 @@ class SelfOrCrossAttention(nn.Module):
 
         With fewer sequences in `source` than pairs, each of its sequences serves pairs / sequences consecutive pairs;
         their queries are laid behind each other. A tap still sees `pairs heads queries tokens`. With a list, the pairs
-        are as many equal groups, one behind the other, each with a source of its own and no mask.
+        are as many equal groups, one behind the other, each with a source of its own and no mask. `ByImage` is for one
+        sequence; its tap sees `images heads most tokens`.
         """
         query = self.query(hidden)
+        if isinstance(source, ByImage):
+            attended = self._attend(query[0][source.queries], source.source, None, lean, tap)
+            return attended.flatten(0, 1)[source.place][None]
         if not isinstance(source, list):
             return self._attend(query, source, mask, lean, tap)
         groups = zip(query.chunk(len(source)), source, strict=True)
@@ -107,7 +130,7 @@ class SelfOrCrossAttention(nn.Module):
 def lean_attention(
     query: Float[Tensor, "sequences heads queries head_width"],
     source: KeysValues,
-    mask: Bool[Tensor, "sequences tokens"] | None = None,
+    mask: Bool[Tensor, "sequences tokens"] | Bool[Tensor, "sequences queries tokens"] | None = None,
     dropout: float = 0.0,
 ) -> Float[Tensor, "sequences heads queries head_width"]:
     """Attention of which neither probabilities nor copied keys are kept for the backward pass.
@@ -121,7 +144,7 @@ def lean_attention(
         keys, values, _ = KeysValues(keys, values, source.sequence).per_pair()
         if not fused:
             return _written_out(query, keys, values, mask, dropout)
-        seen = None if mask is None else mask[:, None, None, :]
+        seen = None if mask is None else _over_heads(mask)
         return F.scaled_dot_product_attention(query, keys, values, attn_mask=seen, dropout_p=dropout)
 
     if fused and source.sequence is None:
@@ -162,10 +185,15 @@ def attend(
 def _probabilities(
     query: Float[Tensor, "sequences heads queries head_width"],
     keys: Float[Tensor, "sequences heads tokens head_width"],
-    mask: Bool[Tensor, "sequences tokens"] | None,
+    mask: Bool[Tensor, "sequences tokens"] | Bool[Tensor, "sequences queries tokens"] | None,
 ) -> Float[Tensor, "sequences heads queries tokens"]:
     """Attention written out; the softmax never in less than float32."""
     scores = query / math.sqrt(query.shape[-1]) @ keys.transpose(-1, -2)
     if mask is not None:
-        scores = scores.masked_fill(~mask[:, None, None, :], -10000.0)
+        scores = scores.masked_fill(~_over_heads(mask), -10000.0)
     return widened(scores).softmax(dim=-1)
+
+
+def _over_heads(mask: Tensor) -> Tensor:
+    """The same for all heads, and for all queries where it does not tell them apart."""
+    return mask[:, None, None, :] if mask.ndim == 2 else mask[:, None]

@@ -1,5 +1,6 @@
 """GradCAM heatmaps from cross attention: differentiable in training, cheap in evaluation."""
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -8,16 +9,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from amc_models.attention import ByImage, KeysValues
 from amc_models.precision import fast_cpu_matmul
 
 if TYPE_CHECKING:
     from amc_models.albef import Albef
-    from amc_models.attention import KeysValues
 
 NORMALISATION_EPS = 1e-7
-PAIRS_PER_FUSION = (8, 32)
-"""Enough pairs to fuse at a time in evaluation, and the most: each has a copy of its image's keys and values (21 MB
-in the paper's network at 384 px)."""
+TOKENS_PER_PASS = 256
+"""Tokens that are fused together in evaluation: enough that no product has few rows; each is compared with all."""
 
 
 def heatmap(
@@ -48,11 +48,11 @@ def upsample(maps: Float[Tensor, "pairs grid_h grid_w"], size: int) -> Float[Ten
 
 def attention_gradient(
     logits: Float[Tensor, "pairs 2"],
-    attention: Float[Tensor, "pairs heads length tokens"],
+    attention: Float[Tensor, "sequences heads length tokens"],
     source: Literal["logit", "loss"],
     *,
     differentiable: bool,
-) -> Float[Tensor, "pairs heads length tokens"]:
+) -> Float[Tensor, "sequences heads length tokens"]:
     """Eq. 5: gradient of the match logit (published), or of minus the matching loss H(1, phi) (paper).
 
     Minus, because the loss falls where attention supports the match; the heatmap keeps positive parts.
@@ -74,57 +74,70 @@ def heatmaps(
     phrase's own tokens, not over those it happens to be padded to, so that a map does not depend on its batch.
     """
     input_ids, mask = model.tokenize([text for texts in phrases for text in texts])
-    lengths = mask.sum(dim=1)
     counts = torch.tensor([len(texts) for texts in phrases], dtype=torch.long)
     image_of_pair = torch.repeat_interleave(torch.arange(len(phrases)), counts).to(images.device)
-    maps = images.new_empty(len(lengths), model.config.grid_size, model.config.grid_size)
+    maps = images.new_empty(len(mask), model.config.grid_size, model.config.grid_size)
     was_training = model.training
     model.eval()
     try:
         with fast_cpu_matmul():
             keys_values = model.text_encoder.image_keys_values(model.visual_encoder(images))
-            for pairs, length in batches_of_like_length(lengths.tolist()):
-                of_pairs = [image.of(image_of_pair[pairs]) for image in keys_values]
-                padded = _fused_heatmaps(model, input_ids[pairs, :length], mask[pairs, :length], of_pairs)
-                maps[pairs] = padded * (length / lengths[pairs].to(maps))[:, None, None]
+            for pairs in passes(mask.sum(dim=1).tolist()):
+                maps[pairs] = _packed_heatmaps(
+                    model, input_ids[pairs], mask[pairs], keys_values, image_of_pair[pairs]
+                )
     finally:
         model.train(was_training)
     return maps
 
 
-def batches_of_like_length(lengths: Sequence[int]) -> list[tuple[list[int], int]]:
-    """Pairs that are fused together, and the length they are padded to: sorted by length, so that little is padded.
-
-    A batch ends where the length grows and it has enough pairs, or where it is full.
-    """
-    few, full = PAIRS_PER_FUSION
-    batches: list[list[int]] = []
-    for pair in sorted(range(len(lengths)), key=lengths.__getitem__):
-        last = batches[-1] if batches else []
-        room = few if last and lengths[last[-1]] < lengths[pair] else full
-        if not 0 < len(last) < room:
-            batches.append(last := [])
-        last.append(pair)
-    return [(pairs, lengths[pairs[-1]]) for pairs in batches]
+def passes(lengths: Sequence[int]) -> list[slice]:
+    """Pairs that are fused together: as many behind each other as have TOKENS_PER_PASS tokens, or one."""
+    starts, tokens = list[int](), 0
+    for pair, length in enumerate(lengths):
+        tokens += length
+        if not starts or tokens > TOKENS_PER_PASS:
+            starts.append(pair)
+            tokens = length
+    return [slice(*ends) for ends in itertools.pairwise([*starts, len(lengths)])]
 
 
-def _fused_heatmaps(
+def _packed_heatmaps(
     model: "Albef",
     input_ids: Int[Tensor, "pairs length"],
     mask: Bool[Tensor, "pairs length"],
-    keys_values: list["KeysValues"],
+    keys_values: list[KeysValues],
+    image_of_pair: Int[Tensor, " pairs"],
 ) -> Float[Tensor, "pairs grid_h grid_w"]:
-    """Heatmaps of pairs, given the keys and values of the image of each."""
-    hidden = model.text_encoder.encode(input_ids, mask)
+    """Heatmaps of pairs that lie image by image, their tokens in one sequence: nothing is padded but attention."""
+    encoder, config = model.text_encoder, model.config
+    pair, position = mask.nonzero(as_tuple=True)
+    cls = (position == 0).nonzero()[:, 0]
+    first, last = (int(image_of_pair[end].item()) for end in (0, -1))
+    of_images = [
+        KeysValues(keys[first : last + 1], values[first : last + 1]) for keys, values, _ in keys_values
+    ]
+    laid_out = ByImage.of(of_images[0], image_of_pair[pair] - first)
+    layers = [laid_out._replace(source=of_image) for of_image in of_images]
+    if config.gradcam_layer < config.text_layers - 1:
+        # The last layer has the CLS as its only queries; one that a heatmap is of has them all.
+        layers[-1] = ByImage.of(of_images[-1], image_of_pair - first)
     taps: list[Tensor] = []
 
     def tap(probabilities: Tensor) -> Tensor:
         taps.append(probabilities.detach().requires_grad_())
         return taps[0]
 
-    text_cls = input_ids.new_zeros(len(input_ids), 1)
+    together = (pair[:, None] == pair)[None]
+    hidden = encoder.encode(input_ids[mask][None], together, position[None])
     with torch.enable_grad():
-        fused = model.text_encoder.fuse(hidden, mask, keys_values, tap=tap, rows=text_cls)
-        logits = model.itm_head(fused[:, 0])
-        gradient = attention_gradient(logits, taps[0], "logit", differentiable=False)
-    return heatmap(taps[0].detach(), gradient, mask)
+        fused = encoder.fuse(hidden, together, layers, tap=tap, rows=cls[None])
+        gradient = attention_gradient(model.itm_head(fused[0]), taps[0], "logit", differentiable=False)
+
+    tokens = laid_out.place[mask.cumsum(dim=1) - 1 + cls[:, None]]
+
+    def of_pairs(of_images: Tensor) -> Float[Tensor, "pairs heads length tokens"]:
+        return of_images.transpose(1, 2).flatten(0, 1)[tokens].transpose(1, 2)
+
+    maps = heatmap(of_pairs(taps[0].detach()), of_pairs(gradient), mask)
+    return maps * (mask.shape[1] / mask.sum(dim=1).to(maps))[:, None, None]

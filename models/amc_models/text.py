@@ -13,12 +13,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from amc_models.attention import AttentionTap, KeysValues, SelfOrCrossAttention
+from amc_models.attention import AttentionTap, ByImage, KeysValues, SelfOrCrossAttention
 from amc_models.config import AlbefConfig
 from amc_models.precision import full_precision, widened
 from amc_models.recomputation import recomputed
 
 LAYER_NORM_EPS = 1e-12
+
+Images = KeysValues | list[KeysValues] | ByImage
+"""What a fusion layer attends to (see SelfOrCrossAttention)."""
 
 
 class ResidualOutput(nn.Module):
@@ -73,8 +76,8 @@ class Layer(nn.Module):
     def forward(
         self,
         hidden: Float[Tensor, "pairs length width"],
-        mask: Bool[Tensor, "pairs length"],
-        image: KeysValues | list[KeysValues] | None,
+        mask: Bool[Tensor, "pairs length"] | Bool[Tensor, "pairs length length"],
+        image: Images | None,
         *,
         lean: tuple[bool, bool],
         tap: AttentionTap | None = None,
@@ -83,7 +86,8 @@ class Layer(nn.Module):
         """`lean`: of self and of cross attention. With `rows`, the states of those positions only."""
         block = self.attention
         queries = hidden if tap is not None else _at(hidden, rows)
-        attended = block.self(queries, block.self.keys_values(hidden), mask, lean=lean[0])
+        seen = mask if mask.ndim == 2 or tap is not None else _at(mask, rows)
+        attended = block.self(queries, block.self.keys_values(hidden), seen, lean=lean[0])
         hidden = block.output(attended, queries)
         if self.crossattention is not None and image is not None:
             attended = self.crossattention.self(hidden, image, None, lean=lean[1], tap=tap)
@@ -112,11 +116,14 @@ class Embeddings(nn.Module):
         self.LayerNorm = nn.LayerNorm(config.text_width, eps=LAYER_NORM_EPS)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, input_ids: Int[Tensor, "pairs length"]) -> Float[Tensor, "pairs length width"]:
-        """Embed."""
-        length = input_ids.shape[1]
+    def forward(
+        self, input_ids: Int[Tensor, "pairs length"], positions: Int[Tensor, "pairs length"] | None = None
+    ) -> Float[Tensor, "pairs length width"]:
+        """Embed, by default from position 0 on."""
+        places = self.position_embeddings.weight
+        places = places[: input_ids.shape[1]] if positions is None else places[positions]
         words = self.word_embeddings(input_ids) + self.token_type_embeddings.weight[0]
-        return self.dropout(self.LayerNorm(words + self.position_embeddings.weight[:length]))
+        return self.dropout(self.LayerNorm(words + places))
 
 
 class Encoder(nn.Module):
@@ -190,10 +197,13 @@ class TextEncoder(nn.Module):
         return list(self.bert.encoder.layer[self.config.fusion_layer :])  # pyright: ignore[reportReturnType]
 
     def encode(
-        self, input_ids: Int[Tensor, "pairs length"], mask: Bool[Tensor, "pairs length"]
+        self,
+        input_ids: Int[Tensor, "pairs length"],
+        mask: Bool[Tensor, "pairs length"] | Bool[Tensor, "pairs length length"],
+        positions: Int[Tensor, "pairs length"] | None = None,
     ) -> Float[Tensor, "pairs length width"]:
-        """Embeddings and text layers."""
-        hidden = self.bert.embeddings(input_ids)
+        """Embeddings and text layers. A mask may say of each token which ones it sees."""
+        hidden = self.bert.embeddings(input_ids, positions)
         for layer in self.text_layers:
             hidden = self._run(layer, hidden, mask, None, lean=(True, True))
         return hidden
@@ -205,8 +215,8 @@ class TextEncoder(nn.Module):
     def fuse(
         self,
         hidden: Float[Tensor, "pairs length width"],
-        mask: Bool[Tensor, "pairs length"],
-        images: Sequence[KeysValues | list[KeysValues]],
+        mask: Bool[Tensor, "pairs length"] | Bool[Tensor, "pairs length length"],
+        images: Sequence[Images],
         tap: AttentionTap | None = None,
         tap_layer: int | None = None,
         rows: Int[Tensor, "pairs rows"] | None = None,
@@ -235,7 +245,7 @@ class TextEncoder(nn.Module):
         layer: Layer,
         hidden: Tensor,
         mask: Tensor,
-        image: KeysValues | list[KeysValues] | None,
+        image: Images | None,
         **options: Any,
     ) -> Tensor:
         """The layer, checkpointed where that is asked for and no second derivative passes."""

@@ -1,5 +1,7 @@
 """Heatmaps of evaluation: equal to the plain way, whatever else is in their batch."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from tiny import WORDS, tiny_model
 
 from amc_models.benchmarks.reference_heatmaps import reference_heatmaps
-from amc_models.gradcam import PAIRS_PER_FUSION, batches_of_like_length, heatmaps
+from amc_models.gradcam import TOKENS_PER_PASS, heatmaps, passes
 
 PHRASES = ["a", "red star", "a blue ring on the left", "the ring", "a red star on the left"]
 
@@ -68,22 +70,22 @@ def test_a_network_in_training_is_evaluated_and_goes_on_training() -> None:
     assert torch.equal(evaluated, heatmaps(model.eval(), images(1), [PHRASES]))
 
 
-@given(st.lists(st.integers(1, 30), max_size=200))
-def test_pairs_of_like_length_are_fused_together(lengths: list[int]) -> None:
-    few, full = PAIRS_PER_FUSION
-    batches = batches_of_like_length(lengths)
-    assert sorted(pair for pairs, _ in batches for pair in pairs) == list(range(len(lengths)))
-    assert [length for _, length in batches] == [max(lengths[pair] for pair in pairs) for pairs, _ in batches]
-    assert all(len(pairs) <= full for pairs, _ in batches)
-    # A batch with enough pairs takes no longer phrase, so only its first few can be padded.
-    for pairs, _ in batches:
-        assert len({lengths[pair] for pair in pairs[few - 1 :]}) <= 1
+@given(st.lists(st.integers(1, 400), max_size=200))
+def test_pairs_are_fused_in_order_as_long_as_there_is_room(lengths: list[int]) -> None:
+    parts = [lengths[pairs] for pairs in passes(lengths)]
+    assert [length for part in parts for length in part] == lengths
+    assert all(sum(part) <= TOKENS_PER_PASS or len(part) == 1 for part in parts)
+    # No two could have been one.
+    for part, following in itertools.pairwise(parts):
+        assert sum(part) + following[0] > TOKENS_PER_PASS
 
 
-def test_batches_by_hand() -> None:
-    lengths = [5] + [3] * 7 + [9] * 34 + [2]
-    assert [(len(pairs), length) for pairs, length in batches_of_like_length(lengths)] == [
-        (8, 3),
-        (32, 9),
-        (3, 9),
-    ]
+def test_passes_by_hand() -> None:
+    assert passes([200, 56, 1, 300, 5]) == [slice(0, 2), slice(2, 3), slice(3, 4), slice(4, 5)]
+
+
+def test_many_passes_give_the_maps_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, texts = tiny_model().eval(), [PHRASES, [], PHRASES[:2], PHRASES[3:]]
+    at_once = heatmaps(model, images(4), texts)
+    monkeypatch.setattr("amc_models.gradcam.TOKENS_PER_PASS", 7)
+    torch.testing.assert_close(heatmaps(model, images(4), texts), at_once, rtol=1e-9, atol=1e-16)
