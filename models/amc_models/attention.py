@@ -57,9 +57,9 @@ class ByImage(NamedTuple):
         return cls(source, queries, image * most + order - starts[image])
 
 
-def _rows(tensor: Tensor, index: Int[Tensor, " pairs"]) -> Tensor:
+def _rows(tensor: Tensor, index: Int[Tensor, "*rows"]) -> Tensor:
     # An embedding lookup: its backward adds whole rows, several times faster on a CPU than that of index_select.
-    return F.embedding(index, tensor.flatten(1)).unflatten(1, tensor.shape[1:])
+    return F.embedding(index, tensor.flatten(1)).unflatten(-1, tensor.shape[1:])
 
 
 class SelfOrCrossAttention(nn.Module):
@@ -101,8 +101,8 @@ class SelfOrCrossAttention(nn.Module):
         """
         query = self.query(hidden)
         if isinstance(source, ByImage):
-            attended = self._attend(query[0][source.queries], source.source, None, lean, tap)
-            return attended.flatten(0, 1)[source.place][None]
+            attended = self._attend(_rows(query[0], source.queries), source.source, None, lean, tap)
+            return _rows(attended.flatten(0, 1), source.place)[None]
         if not isinstance(source, list):
             return self._attend(query, source, mask, lean, tap)
         groups = zip(query.chunk(len(source)), source, strict=True)

@@ -22,6 +22,8 @@ LAYER_NORM_EPS = 1e-12
 
 Images = KeysValues | list[KeysValues] | ByImage
 """What a fusion layer attends to (see SelfOrCrossAttention)."""
+Mask = Bool[Tensor, "pairs length"] | Bool[Tensor, "pairs length length"]
+"""Tokens that are seen by all of their sequence, or by each of its tokens."""
 
 
 class ResidualOutput(nn.Module):
@@ -76,7 +78,7 @@ class Layer(nn.Module):
     def forward(
         self,
         hidden: Float[Tensor, "pairs length width"],
-        mask: Bool[Tensor, "pairs length"] | Bool[Tensor, "pairs length length"],
+        mask: Mask,
         image: Images | None,
         *,
         lean: tuple[bool, bool],
@@ -199,10 +201,10 @@ class TextEncoder(nn.Module):
     def encode(
         self,
         input_ids: Int[Tensor, "pairs length"],
-        mask: Bool[Tensor, "pairs length"] | Bool[Tensor, "pairs length length"],
+        mask: Mask,
         positions: Int[Tensor, "pairs length"] | None = None,
     ) -> Float[Tensor, "pairs length width"]:
-        """Embeddings and text layers. A mask may say of each token which ones it sees."""
+        """Embeddings and text layers."""
         hidden = self.bert.embeddings(input_ids, positions)
         for layer in self.text_layers:
             hidden = self._run(layer, hidden, mask, None, lean=(True, True))
@@ -215,7 +217,7 @@ class TextEncoder(nn.Module):
     def fuse(
         self,
         hidden: Float[Tensor, "pairs length width"],
-        mask: Bool[Tensor, "pairs length"] | Bool[Tensor, "pairs length length"],
+        mask: Mask,
         images: Sequence[Images],
         tap: AttentionTap | None = None,
         tap_layer: int | None = None,
