@@ -1,5 +1,11 @@
 """The fields of `training` that say how a step computes: each has its effect, and equal numbers where it says so."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from tiny import tiny_batch, tiny_model
@@ -21,11 +27,13 @@ def float_batch() -> Batch:
     )
 
 
-def train(**options: object) -> tuple[list[dict[str, float]], dict[str, torch.Tensor], int]:
+def train(
+    dropout: float = 0.1, **options: object
+) -> tuple[list[dict[str, float]], dict[str, torch.Tensor], int]:
     """Losses and weights of four steps, and the bytes the last of them kept for its backward pass."""
     fields = {"steps": 4, "lr": 1e-3, "lr_min": 1e-4, "warmup_steps": 1, **options}
     spec = TrainingSpec.model_validate(fields)
-    model = tiny_model(dropout=0.1).float()
+    model = tiny_model(dropout=dropout).float()
     stepper = Stepper(Objectives(model, ObjectiveConfig(), 4), spec, WorkerGroup.current(), seed=3)
     losses: list[dict[str, float]] = []
     kept: dict[int, int] = {}
@@ -55,6 +63,20 @@ def test_bf16_trains_nearly_the_same_weights_in_float32() -> None:
     # Moving averages and queues are what a network in float32 makes of nearly the same numbers.
     for name in ("visual_encoder_m.pos_embed", "image_queue"):
         torch.testing.assert_close(others[name], weights[name], rtol=0.1, atol=0.02)
+
+
+def test_a_compiled_image_encoder_trains_the_same_but_for_rounding() -> None:
+    # In a process that does not check shapes, which cannot be compiled.
+    program = "from test_step_options import *; print(json.dumps(train(dropout=0.0, compile_image_encoder=True)[0]))"
+    tests = Path(__file__).parent
+    environment = os.environ | {"PYTHONPATH": f"{tests}{os.pathsep}{tests.parent}"}
+    output = subprocess.run(
+        [sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, check=True
+    )
+    compiled, (plain, _, _) = json.loads(output.stdout), train(dropout=0.0)
+    assert compiled != plain
+    for one, other in zip(compiled, plain, strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
 
 
 def test_a_step_leaves_the_process_as_it_was() -> None:
