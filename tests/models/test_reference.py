@@ -9,10 +9,12 @@ from tiny import tiny_batch, tiny_model
 
 from amc_models.albef import Albef
 from amc_models.batch import Batch
+from amc_models.benchmarks import train
 from amc_models.benchmarks.golden import GoldenCase
 from amc_models.benchmarks.reference import ReferenceObjectives
 from amc_models.benchmarks.synthetic import fixed_draws
 from amc_models.benchmarks.verdict import compare
+from amc_models.errors import InputError
 from amc_models.objectives.config import AmcLoss, CosineLoss, MeanLoss, NoAttentionMask, ObjectiveConfig
 from amc_models.objectives.total import Objectives
 
@@ -95,3 +97,11 @@ def test_both_draw_allowed_negatives() -> None:
     }
     assert {int(negatives.text_of_image[2]) for negatives in drawn} == {0}
     assert {int(negatives.text_of_image[0]) for negatives in drawn} == {2, 3}
+
+
+def test_a_network_whose_weights_are_lost_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "LEARNING_RATE", float("inf"))
+    with pytest.raises(
+        InputError, match=r"weights are not finite after 1 steps of each, so that no time counts"
+    ):
+        train.TrainBenchmark("small", images=2, repeats=1).run()

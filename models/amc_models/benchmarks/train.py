@@ -50,7 +50,7 @@ class TrainBenchmark:
     def run(self, report: Callable[[int, int], None] = lambda done, total: None) -> dict[str, Any]:
         """Everything measured, ready for JSON; without times where the losses differ. `report`: repeats done, of all.
 
-        Raises InputError for a batch that cannot have negatives.
+        Raises InputError for a batch that cannot have negatives, and where weights are not finite after a step.
         """
         if self.images < 2:
             raise InputError("--batch: image-text matching needs at least 2 images")
@@ -141,6 +141,11 @@ class _Bench:
         for done in range(self.what.repeats + 1):
             for side, its in laps.items():
                 its.append(timed(lambda side=side: self.step(side), self.device))
+            if not all(weight.isfinite().all() for weight in self.model.parameters()):
+                raise InputError(
+                    f"bench train: weights are not finite after {done + 1} steps of each, so that no time counts; "
+                    "leave out --compile or --precision bf16 to find whose fault it is"
+                )
             report(done, self.what.repeats)
         # The first of each warms up: memory, kernels, compilation.
         laps = {side: its[1:] for side, its in laps.items()}
