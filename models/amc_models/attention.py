@@ -15,6 +15,8 @@ from amc_models.recomputation import recomputed
 SLICE = 4 * 2**20
 """Probabilities computed at a time on a CPU; a block above 32 MiB would be taken from the system anew each time."""
 
+Seen = Bool[Tensor, "sequences tokens"] | Bool[Tensor, "sequences queries tokens"]
+"""Tokens that all queries of a sequence attend to, or each of them."""
 AttentionTap = Callable[[Tensor], Tensor]
 """Receives the attention probabilities and gives back those to go on with, so that they become a node of the graph."""
 
@@ -130,7 +132,7 @@ class SelfOrCrossAttention(nn.Module):
 def lean_attention(
     query: Float[Tensor, "sequences heads queries head_width"],
     source: KeysValues,
-    mask: Bool[Tensor, "sequences tokens"] | Bool[Tensor, "sequences queries tokens"] | None = None,
+    mask: Seen | None = None,
     dropout: float = 0.0,
 ) -> Float[Tensor, "sequences heads queries head_width"]:
     """Attention of which neither probabilities nor copied keys are kept for the backward pass.
@@ -185,7 +187,7 @@ def attend(
 def _probabilities(
     query: Float[Tensor, "sequences heads queries head_width"],
     keys: Float[Tensor, "sequences heads tokens head_width"],
-    mask: Bool[Tensor, "sequences tokens"] | Bool[Tensor, "sequences queries tokens"] | None,
+    mask: Seen | None,
 ) -> Float[Tensor, "sequences heads queries tokens"]:
     """Attention written out; the softmax never in less than float32."""
     scores = query / math.sqrt(query.shape[-1]) @ keys.transpose(-1, -2)

@@ -75,7 +75,7 @@ def heatmaps(
     """
     input_ids, mask = model.tokenize([text for texts in phrases for text in texts])
     counts = torch.tensor([len(texts) for texts in phrases], dtype=torch.long)
-    image_of_pair = torch.repeat_interleave(torch.arange(len(phrases)), counts).to(images.device)
+    image_of_pair = torch.repeat_interleave(torch.arange(len(phrases)), counts)
     maps = images.new_empty(len(mask), model.config.grid_size, model.config.grid_size)
     was_training = model.training
     model.eval()
@@ -109,19 +109,23 @@ def _packed_heatmaps(
     keys_values: list[KeysValues],
     image_of_pair: Int[Tensor, " pairs"],
 ) -> Float[Tensor, "pairs grid_h grid_w"]:
-    """Heatmaps of pairs that lie image by image, their tokens in one sequence: nothing is padded but attention."""
+    """Heatmaps of pairs that lie image by image, their tokens in one sequence: nothing is padded but attention.
+
+    `image_of_pair` lies on the host, which reads it.
+    """
     encoder, config = model.text_encoder, model.config
     pair, position = mask.nonzero(as_tuple=True)
     cls = (position == 0).nonzero()[:, 0]
     first, last = (int(image_of_pair[end].item()) for end in (0, -1))
+    image = (image_of_pair - first).to(mask.device)
     of_images = [
         KeysValues(keys[first : last + 1], values[first : last + 1]) for keys, values, _ in keys_values
     ]
-    laid_out = ByImage.of(of_images[0], image_of_pair[pair] - first)
+    laid_out = ByImage.of(of_images[0], image[pair])
     layers = [laid_out._replace(source=of_image) for of_image in of_images]
     if config.gradcam_layer < config.text_layers - 1:
         # The last layer has the CLS as its only queries; one that a heatmap is of has them all.
-        layers[-1] = ByImage.of(of_images[-1], image_of_pair - first)
+        layers[-1] = ByImage.of(of_images[-1], image)
     taps: list[Tensor] = []
 
     def tap(probabilities: Tensor) -> Tensor:
